@@ -1,0 +1,1 @@
+"""Starts runs: on this machine, and on clusters."""

@@ -1,0 +1,1 @@
+"""Orbax checkpoints: save policy and restore."""

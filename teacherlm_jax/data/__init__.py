@@ -1,0 +1,1 @@
+"""Vocabularies, records, feature converter and the step-to-batch pipeline."""

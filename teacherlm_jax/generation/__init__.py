@@ -1,0 +1,1 @@
+"""Generation: sampling policies, the cached decoding loop, batching, and the engine over them."""

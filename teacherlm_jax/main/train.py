@@ -1,0 +1,36 @@
+"""`teacherlm train`: trains a model through the stages of a gin file."""
+
+import sys
+from collections.abc import Sequence
+
+from teacherlm_jax.main.command_line import run_command
+
+
+def run() -> None:
+    """Trains and says where things are."""
+    from teacherlm_jax.main import gin_setup
+    from teacherlm_jax.training import stages
+
+    done = gin_setup.bound(stages.train)()
+    print()
+    for name, entry in done.items():
+        print(
+            f"  {name}: {entry['step']} steps, loss {entry['final']['loss']:.3f} per token, "
+            f"{entry['seconds']:.0f} s, {entry['checkpoint']}"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return run_command(
+        "train",
+        "Trains a model through the stages of a gin file. The same command continues after an "
+        "interrupt, from the newest checkpoint of the stage that was under way.",
+        ["runs/world_train.gin"],
+        run,
+        argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

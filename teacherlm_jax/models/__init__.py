@@ -1,0 +1,1 @@
+"""The configurable decoder, its layers and its cache."""

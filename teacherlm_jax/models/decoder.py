@@ -1,0 +1,162 @@
+"""The decoder: embedding, blocks (scanned or unrolled), norm, logits.
+
+Shape legend: B batch, T positions, D residual width, V vocabulary.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from teacherlm_jax.models import attention, layers
+from teacherlm_jax.models import config as config_lib
+
+RESIDUAL = ("activation_batch", "activation_length", "activation_embed")
+
+
+class DecoderBlock(nn.Module):
+    """Pre-norm attention and feed-forward with residual connections."""
+
+    config: config_lib.DecoderConfig
+    deterministic: bool
+    decode: bool
+    prefill: bool
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        segments: attention.Segments,
+        prefill_lengths: jax.Array | None,
+    ) -> tuple[jax.Array, None]:
+        """Returns the residual stream and None: the (carry, output) that `nn.scan` wants."""
+        cfg = self.config
+        x_BTD = nn.with_logical_constraint(x_BTD, RESIDUAL)
+        y_BTD = layers.Norm(cfg, name="pre_self_attention_norm")(x_BTD)
+        y_BTD = attention.SelfAttention(cfg, name="self_attention")(
+            y_BTD,
+            segments,
+            decode=self.decode,
+            prefill=self.prefill,
+            prefill_lengths=prefill_lengths,
+        )
+        x_BTD = x_BTD + self._dropout(y_BTD)
+        y_BTD = layers.Norm(cfg, name="pre_mlp_norm")(x_BTD)
+        y_BTD = layers.Mlp(cfg, name="mlp")(y_BTD)
+        x_BTD = x_BTD + self._dropout(y_BTD)
+        return nn.with_logical_constraint(x_BTD, RESIDUAL), None
+
+    def _dropout(self, x_BTD: jax.Array) -> jax.Array:
+        rate = self.config.dropout_rate
+        return nn.Dropout(rate=rate, deterministic=self.deterministic)(x_BTD)
+
+
+class Decoder(nn.Module):
+    """A decoder-only language model with the call signature of T5X's decoder-only network."""
+
+    config: config_lib.DecoderConfig
+
+    @property
+    def scan_layers(self) -> bool:
+        """Whether parameters and cache carry a leading layer axis (T5X's attribute)."""
+        return self.config.scan_layers
+
+    @nn.compact
+    def __call__(
+        self,
+        decoder_input_tokens: jax.Array,
+        decoder_target_tokens: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        decoder_positions: jax.Array | None = None,
+        decoder_causal_attention: jax.Array | None = None,
+        *,
+        enable_dropout: bool = True,
+        decode: bool = False,
+        max_decode_length: int | None = None,
+        prefill: bool = False,
+        prefill_lengths: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns next-token logits.
+
+        Padding is known by `decoder_segment_ids` alone. Without them every token is real;
+        right-padding then still cannot reach real tokens, since attention is causal.
+
+        Args:
+          decoder_input_tokens: int32 [B, T], the text shifted right.
+          decoder_target_tokens: int32 [B, T]; taken for T5X's signature, never read.
+          decoder_segment_ids: int32 [B, T], 0 padding, packed texts 1, 2, ...
+          decoder_positions: int32 [B, T] within each segment; 0..T-1 by default.
+          decoder_causal_attention: [B, T], nonzero where the text is seen both ways.
+          enable_dropout: needs a "dropout" rng where the rate is above 0.
+          decode: append the T tokens of each row (usually one) at the row's own cache index.
+            The first call with a mutable `cache` and none given makes the cache, of length T.
+          max_decode_length: taken for T5X's signature; the cache fixes the length.
+          prefill: fill the cache with right-padded prompts; the index becomes the lengths.
+          prefill_lengths: int32 [B], the prompts' lengths; T by default.
+
+        Returns:
+          float32 logits [B, T, V].
+
+        Raises:
+          ValueError: decode and prefill are both asked for.
+        """
+        del decoder_target_tokens, max_decode_length
+        if decode and prefill:
+            raise ValueError(
+                "Decoder: decode and prefill are both True; prefill first, then decode."
+            )
+        cfg = self.config
+        tokens_BT = decoder_input_tokens.astype(jnp.int32)
+        batch, length = tokens_BT.shape
+        if decoder_positions is None:
+            decoder_positions = jnp.broadcast_to(jnp.arange(length)[None, :], (batch, length))
+        segments = attention.Segments(
+            decoder_positions, decoder_segment_ids, decoder_causal_attention
+        )
+        embed = layers.Embed(cfg, name="token_embedder")
+        x_BTD = embed(tokens_BT)
+        if cfg.embedding_norm:
+            x_BTD = layers.Norm(cfg, name="embedding_norm")(x_BTD)
+        x_BTD = nn.Dropout(rate=cfg.dropout_rate, deterministic=not enable_dropout)(x_BTD)
+        flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
+        x_BTD = self._blocks(x_BTD, segments, prefill_lengths, flags)
+        x_BTD = layers.Norm(cfg, name="decoder_norm")(x_BTD)
+        if cfg.logits_via_embedding:
+            logits_BTV = embed.attend(x_BTD)
+        else:
+            logits_BTV = layers.Dense(
+                (cfg.vocab_size,), ("embed", "vocab"), cfg, use_bias=False, name="logits_dense"
+            )(x_BTD).astype(jnp.float32)
+        return nn.with_logical_constraint(
+            logits_BTV, ("activation_batch", "activation_length", "activation_vocab")
+        )
+
+    def _blocks(
+        self,
+        x_BTD: jax.Array,
+        segments: attention.Segments,
+        prefill_lengths: jax.Array | None,
+        flags: dict[str, bool],
+    ) -> jax.Array:
+        cfg = self.config
+        block: Any = DecoderBlock
+        if cfg.remat_policy != "none":
+            policy = config_lib.REMAT_POLICIES[cfg.remat_policy]
+            block = nn.remat(block, policy=policy, prevent_cse=not cfg.scan_layers)
+        if not cfg.scan_layers:
+            for layer in range(cfg.num_layers):
+                x_BTD, _ = block(cfg, name=f"layers_{layer}", **flags)(
+                    x_BTD, segments, prefill_lengths
+                )
+            return x_BTD
+        scanned = nn.scan(
+            block,
+            variable_axes={"params": 0, "cache": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(nn.broadcast, nn.broadcast),
+            length=cfg.num_layers,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )
+        x_BTD, _ = scanned(cfg, name="layers", **flags)(x_BTD, segments, prefill_lengths)
+        return x_BTD

@@ -1,0 +1,149 @@
+"""Dense, norm, embedding and feed-forward layers with logical axis names.
+
+Shape legend: B batch, T positions, D residual width, F feed-forward width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
+
+from teacherlm_jax.models import config as config_lib
+
+Initializer = Callable[..., jax.Array]
+
+
+def _fan_in_init(reduce_ndim: int) -> Initializer:
+    """Truncated normal by the fan-in of the flattened input axes."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+        fan_in = 1
+        for size in shape[:reduce_ndim]:
+            fan_in *= size
+        stddev = fan_in**-0.5
+        return stddev * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+
+    return init
+
+
+class Dense(nn.Module):
+    """A projection from the last axes of the input to `features`.
+
+    Attributes:
+      features: output dimensions.
+      kernel_axes: logical name of every kernel dimension, input dimensions first.
+      config: the decoder's configuration (types and biases).
+      use_bias: whether a bias of shape `features` is added; the configuration's by default.
+    """
+
+    features: tuple[int, ...]
+    kernel_axes: tuple[str, ...]
+    config: config_lib.DecoderConfig
+    use_bias: bool | None = None
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Contracts the last `len(kernel_axes) - len(features)` axes of the input."""
+        reduce_ndim = len(self.kernel_axes) - len(self.features)
+        dtype = self.config.compute_dtype
+        kernel = self.param(
+            "kernel",
+            nn.with_logical_partitioning(_fan_in_init(reduce_ndim), self.kernel_axes),
+            (*inputs.shape[inputs.ndim - reduce_ndim :], *self.features),
+            self.config.parameter_dtype,
+        )
+        contract = tuple(range(inputs.ndim - reduce_ndim, inputs.ndim))
+        outputs = jax.lax.dot_general(
+            inputs.astype(dtype),
+            kernel.astype(dtype),
+            ((contract, tuple(range(reduce_ndim))), ((), ())),
+        )
+        use_bias = self.config.use_bias if self.use_bias is None else self.use_bias
+        if use_bias:
+            bias = self.param(
+                "bias",
+                nn.with_logical_partitioning(
+                    nn.initializers.zeros_init(), self.kernel_axes[reduce_ndim:]
+                ),
+                self.features,
+                self.config.parameter_dtype,
+            )
+            outputs = outputs + bias.astype(dtype)
+        return outputs
+
+
+class Norm(nn.Module):
+    """LayerNorm or RMSNorm over the residual width, computed in float32."""
+
+    config: config_lib.DecoderConfig
+
+    @nn.compact
+    def __call__(self, inputs_BTD: jax.Array) -> jax.Array:
+        """Returns the normalised input in the computation type."""
+        cfg = self.config
+        x_BTD = inputs_BTD.astype(jnp.float32)
+        if cfg.norm == "layernorm":
+            x_BTD = x_BTD - jnp.mean(x_BTD, axis=-1, keepdims=True)
+        variance_BT1 = jnp.mean(jnp.square(x_BTD), axis=-1, keepdims=True)
+        x_BTD = x_BTD * jax.lax.rsqrt(variance_BT1 + cfg.norm_epsilon)
+        scale_D = self._vector("scale", nn.initializers.ones_init(), x_BTD.shape[-1])
+        x_BTD = x_BTD * scale_D
+        if cfg.norm == "layernorm":
+            x_BTD = x_BTD + self._vector("bias", nn.initializers.zeros_init(), x_BTD.shape[-1])
+        return x_BTD.astype(cfg.compute_dtype)
+
+    def _vector(self, name: str, init: Initializer, width: int) -> jax.Array:
+        return self.param(
+            name,
+            nn.with_logical_partitioning(init, ("norm",)),
+            (width,),
+            self.config.parameter_dtype,
+        ).astype(jnp.float32)
+
+
+class Embed(nn.Module):
+    """Token embedding, and logits from it where the two are tied."""
+
+    config: config_lib.DecoderConfig
+
+    def setup(self) -> None:
+        """Creates the table."""
+        cfg = self.config
+        self.embedding = self.param(
+            "embedding",
+            nn.with_logical_partitioning(
+                nn.initializers.normal(stddev=cfg.embedding_init_scale), ("vocab", "embed")
+            ),
+            (cfg.vocab_size, cfg.emb_dim),
+            cfg.parameter_dtype,
+        )
+
+    def __call__(self, tokens_BT: jax.Array) -> jax.Array:
+        """Embeds token ids; returns embedded_BTD in the computation type."""
+        return jnp.take(self.embedding, tokens_BT, axis=0).astype(self.config.compute_dtype)
+
+    def attend(self, x_BTD: jax.Array) -> jax.Array:
+        """Returns float32 logits_BTV against the table."""
+        table_VD = self.embedding.astype(self.config.compute_dtype)
+        return jnp.einsum("BTD,VD->BTV", x_BTD, table_VD, preferred_element_type=jnp.float32)
+
+
+class Mlp(nn.Module):
+    """Feed-forward block: up, activation, down."""
+
+    config: config_lib.DecoderConfig
+
+    @nn.compact
+    def __call__(self, inputs_BTD: jax.Array) -> jax.Array:
+        """Returns outputs_BTD."""
+        cfg = self.config
+        hidden_BTF = Dense((cfg.mlp_dim,), ("embed", "mlp"), cfg, name="wi")(inputs_BTD)
+        hidden_BTF = checkpoint_name(hidden_BTF, "mlp")
+        hidden_BTF = config_lib.ACTIVATIONS[cfg.mlp_activation](hidden_BTF)
+        hidden_BTF = nn.with_logical_constraint(
+            hidden_BTF, ("activation_batch", "activation_length", "activation_mlp")
+        )
+        return Dense((cfg.emb_dim,), ("mlp", "embed"), cfg, name="wo")(hidden_BTF)

@@ -1,0 +1,130 @@
+"""Joins this process to the other hosts of a run, as the environment says.
+
+A launcher sets, for each process:
+
+    TEACHERLM_COORDINATOR    address at which process 0 coordinates, such as 127.0.0.1:3456
+    TEACHERLM_NUM_PROCESSES  how many processes make up the run
+    TEACHERLM_PROCESS_ID     which of them this one is, from 0
+
+or, where JAX can find these out by itself (Cloud TPU pods, Slurm), TEACHERLM_DISTRIBUTED=auto. With
+none of them set the process is the whole run.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+import jax
+from absl import logging
+
+COORDINATOR = "TEACHERLM_COORDINATOR"
+NUM_PROCESSES = "TEACHERLM_NUM_PROCESSES"
+PROCESS_ID = "TEACHERLM_PROCESS_ID"
+DISTRIBUTED = "TEACHERLM_DISTRIBUTED"
+
+_EXPLICIT = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
+_FINISHING_SECONDS = 60
+
+
+def initialize_from_environment(*, connect_seconds: int = 120) -> bool:
+    """Calls `jax.distributed.initialize` if the environment asks for it.
+
+    To be called once, before anything that needs devices; further calls do nothing.
+
+    Args:
+        connect_seconds: how long to wait for the other processes.
+
+    Returns:
+        Whether this process is one of a distributed run.
+
+    Raises:
+        ValueError: the variables are incomplete, contradict each other, or hold impossible values.
+        RuntimeError: JAX' devices are in use already, or the other processes cannot be reached.
+    """
+    if jax.distributed.is_initialized():
+        return True
+    mode = os.environ.get(DISTRIBUTED, "")
+    given = [name for name in _EXPLICIT if os.environ.get(name)]
+    if mode not in ("", "auto"):
+        raise ValueError(f"{DISTRIBUTED} is {mode!r}; it must be 'auto' or absent.")
+    if mode and given:
+        raise ValueError(
+            f"{DISTRIBUTED} is 'auto', but {', '.join(given)} are set too. Unset one or the other."
+        )
+    if not mode and not given:
+        return False
+    try:
+        if mode:
+            jax.distributed.initialize(initialization_timeout=connect_seconds)
+        else:
+            _initialize_explicitly(os.environ, connect_seconds)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"could not join the other processes of the run ({_describe(os.environ)}):"
+            f" {str(error).rstrip('.')}."
+            " Check that all processes run, reach the coordinator's address, and call"
+            " initialize_from_environment() before they use any device."
+        ) from error
+    return True
+
+
+def _initialize_explicitly(environment: Mapping[str, str], connect_seconds: int) -> None:
+    missing = [name for name in _EXPLICIT if not environment.get(name)]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} must be set, as {_describe(environment)} is. Set all of"
+            f" {', '.join(_EXPLICIT)}, or none."
+        )
+    address, port = environment[COORDINATOR], environment[COORDINATOR].rpartition(":")[2]
+    if ":" not in address or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{COORDINATOR} is {address!r}; it must be HOST:PORT.")
+    num_processes = _read_integer(environment, NUM_PROCESSES, minimum=1)
+    process_id = _read_integer(environment, PROCESS_ID, minimum=0)
+    if process_id >= num_processes:
+        raise ValueError(
+            f"{PROCESS_ID} is {process_id}; it must be 0 to {num_processes - 1}, for"
+            f" {NUM_PROCESSES} is {num_processes}."
+        )
+    if process_id > 0:
+        # JAX' own client ends the process, with a C++ stack trace, where nobody answers.
+        _wait_for_coordinator(address, connect_seconds)
+    logging.info("Process %d of %d joins the run at %s.", process_id, num_processes, address)
+    jax.distributed.initialize(
+        coordinator_address=address,
+        num_processes=num_processes,
+        process_id=process_id,
+        cluster_detection_method="deactivate",
+        initialization_timeout=connect_seconds,
+        shutdown_timeout_seconds=_FINISHING_SECONDS,
+    )
+
+
+def _wait_for_coordinator(address: str, seconds: float) -> None:
+    """Returns when something listens at the address; raises a RuntimeError after some time."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"nobody answers at {address} after {seconds} s ({error})"
+                ) from error
+            time.sleep(0.1)
+
+
+def _read_integer(environment: Mapping[str, str], name: str, minimum: int) -> int:
+    value = environment[name]
+    if not value.isdigit() or int(value) < minimum:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number from {minimum}.")
+    return int(value)
+
+
+def _describe(environment: Mapping[str, str]) -> str:
+    names = (*_EXPLICIT, DISTRIBUTED)
+    return ", ".join(f"{name}={environment[name]}" for name in names if environment.get(name))

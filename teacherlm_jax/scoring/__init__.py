@@ -1,0 +1,1 @@
+"""Scoring: where an option begins, its log-likelihood, rank classification, and its metrics."""

@@ -1,0 +1,249 @@
+"""Students of several arms: same start, same steps, same replay; only the samples differ."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+from teacherlm_jax import evaluation
+from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.checkpoints.fingerprint import digest
+from teacherlm_jax.data import batches as batches_lib
+from teacherlm_jax.data import claim, ledger, pipeline
+from teacherlm_jax.data.records import TeacherDataRecord
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.scoring.rank import Scorer
+from teacherlm_jax.scoring.scores import ScoringPolicy
+from teacherlm_jax.students.subject import Subject
+from teacherlm_jax.training import restore
+from teacherlm_jax.training import stage as stage_lib
+from teacherlm_jax.training.optimizer import Optimizer
+from teacherlm_jax.training.placement import Placement, replica_mesh
+from teacherlm_jax.training.state import boxed_params
+
+ARMS = (
+    "plain",
+    "fundamentals",
+    "cot",
+    "mistakes",
+    "all",
+    "gold_fundamentals",
+    "scrambled_fundamentals",
+)
+
+EVALUATION_NAME = "evaluation.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Students:
+    """How students are trained and evaluated.
+
+    Attributes:
+      model: the students' configuration, that of the start checkpoint.
+      start_checkpoint_dir: `checkpoints` folder that every student starts from.
+      output_dir: a folder an arm goes in here.
+      optimizer: of every student.
+      train_steps: updates of every student.
+      batch_size: rows an update of one student.
+      seeds: a student each; seeds order the data. They train together, stacked.
+      arms: keys that the subject knows; "plain" is what the others are compared with.
+      bos_id: token before every text; None: none.
+      length_multiple: rows are as long as the arm's longest example, rounded up to this, so that
+        arms of nearly the same length share a compilation.
+      save_policy: when to save.
+      log_period: steps that a row of metrics covers.
+      score_batch_size: questions that are scored together.
+    """
+
+    model: DecoderConfig
+    start_checkpoint_dir: str
+    output_dir: str
+    optimizer: Optimizer
+    train_steps: int
+    batch_size: int = 16
+    seeds: Sequence[int] = (0, 1)
+    arms: Sequence[str] = ARMS
+    bos_id: int | None = 0
+    length_multiple: int = 16
+    save_policy: manager.SavePolicy = manager.SavePolicy()
+    log_period: int = 50
+    score_batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds = {tuple(self.seeds)}: give one or more, each once.")
+        if not self.arms or len(set(self.arms)) != len(self.arms):
+            raise ValueError(f"arms = {tuple(self.arms)}: give one or more, each once.")
+
+
+def run(
+    students: Students, subject: Subject, records: Sequence[TeacherDataRecord]
+) -> dict[str, dict[str, Any]]:
+    """Trains and evaluates the students of every arm that are not done yet.
+
+    Args:
+      students: what to train.
+      subject: the data.
+      records: the annotated questions, already cleaned.
+
+    Returns:
+      arm -> {"runs": [{"seed", "accuracy", "by_type", "validation"}], "tokens", "rows",
+      "seconds"}.
+
+    Raises:
+      ValueError: bad configuration or data; found before the first compile.
+    """
+    names = {arm: subject.register_arm(arm, records) for arm in students.arms}
+    batches = {arm: _Data.load(students, name) for arm, name in names.items()}
+    mesh = replica_mesh(len(students.seeds))
+    start = restore.load(students.start_checkpoint_dir, students.model, mesh)
+    model = Decoder(students.model)
+    placement = Placement(
+        model, students.optimizer.build(boxed_params(model)), mesh, len(students.seeds)
+    )
+    start_digest = digest(start.params)
+    for arm, data in batches.items():
+        configuration = _configuration(students, arm, data, start_digest)
+        claim.claim_folder(epath.Path(students.output_dir) / arm, configuration)
+    evaluators = _evaluators(students, subject)
+    results = {}
+    for arm, data in batches.items():
+        directory = epath.Path(students.output_dir) / arm
+        path = directory / EVALUATION_NAME
+        if not ledger.is_complete(path):
+            result = _train(students, arm, data, placement, start.params, directory)
+            outcome = _outcome(students, evaluators, result, data)
+            ledger.write_whole(path, json.dumps(outcome, indent=2) + "\n")
+        results[arm] = json.loads(ledger.read_text(path))
+    return results
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """What one arm trains on."""
+
+    mixture: str
+    tables: Sequence[batches_lib.ExampleTable]
+    rates: Sequence[float]
+    row_format: batches_lib.RowFormat
+
+    @classmethod
+    def load(cls, students: Students, mixture: str) -> "_Data":
+        """Tokenizes a mixture."""
+        pipeline.check_vocabulary(mixture, students.model.vocab_size)
+        tables, rates = pipeline.load_tables(mixture)
+        longest = max(len(example) for table in tables for example in table.examples)
+        multiple = students.length_multiple
+        length = -(-longest // multiple) * multiple
+        return cls(mixture, tables, rates, batches_lib.RowFormat(length, students.bos_id))
+
+    def batches(self, students: Students, seed: int) -> batches_lib.MixtureBatches:
+        """The batches of one student."""
+        return batches_lib.MixtureBatches(
+            self.tables, self.rates, self.row_format, students.batch_size, seed
+        )
+
+    def digest(self) -> str:
+        """Names the data by its content."""
+        return batches_lib.tables_digest(self.tables, self.rates)
+
+
+def _configuration(students: Students, arm: str, data: _Data, start_digest: str) -> dict[str, Any]:
+    return {
+        "arm": arm,
+        "model": dataclasses.asdict(students.model),
+        "start": start_digest,
+        "data": data.digest(),
+        "optimizer": stage_lib.describe(students.optimizer, students.train_steps),
+        "train_steps": students.train_steps,
+        "batch_size": students.batch_size,
+        "row_length": data.row_format.length,
+        "bos_id": students.bos_id,
+        "seeds": list(students.seeds),
+    }
+
+
+def _train(
+    students: Students,
+    arm: str,
+    data: _Data,
+    placement: Placement,
+    start_params: Any,
+    directory: epath.Path,
+) -> stage_lib.StageResult:
+    stage = stage_lib.Stage(
+        name=f"student {arm}",
+        mixture_or_task_name=data.mixture,
+        task_feature_lengths={"targets": data.row_format.length},
+        train_steps=students.train_steps,
+        batch_size=students.batch_size,
+        optimizer=students.optimizer,
+    )
+    run = stage_lib.StageRun(
+        stage=stage,
+        placement=placement,
+        directory=directory,
+        policy=students.save_policy,
+        log_period=students.log_period,
+        metadata={
+            "model": dataclasses.asdict(students.model),
+            "arm": arm,
+            "replicas": len(students.seeds),
+            "seeds": list(students.seeds),
+        },
+    )
+    replicas = [data.batches(students, seed) for seed in students.seeds]
+    return stage_lib.run(run, batches_lib.ReplicaBatches(replicas), lambda: start_params)
+
+
+def _evaluators(students: Students, subject: Subject) -> dict[str, evaluation.RankEvaluator]:
+    scorer = make_scorer(students.model, students.bos_id, students.score_batch_size)
+    return {
+        split: evaluation.RankEvaluator(subject.evaluation, split, scorer)
+        for split in ("validation", "test")
+    }
+
+
+def make_scorer(model: DecoderConfig, bos_id: int | None, batch_size: int) -> Scorer:
+    """A scorer of the paper's letters: summed log-likelihood, nothing cut."""
+    policy = ScoringPolicy(max_length=64, bos_id=bos_id)
+    return Scorer(Decoder(model), policy, batch_size=batch_size)
+
+
+def by_type(metrics: evaluation.Metrics) -> dict[str, float]:
+    """Accuracy of each question type; task names read NAME_TYPE_eval."""
+    return {task.split("_")[-2]: values["accuracy"] for task, values in metrics.items()}
+
+
+def _outcome(
+    students: Students,
+    evaluators: Mapping[str, evaluation.RankEvaluator],
+    result: stage_lib.StageResult,
+    data: _Data,
+) -> dict[str, Any]:
+    # The replicas lie on several devices; scoring runs on one.
+    params = jax.device_get(result.params)
+    metrics = {
+        split: evaluator.evaluate_stacked(params, students.train_steps)
+        for split, evaluator in evaluators.items()
+    }
+    runs = [
+        {
+            "seed": seed,
+            "accuracy": evaluation.mean_accuracy(metrics["test"][index]),
+            "by_type": by_type(metrics["test"][index]),
+            "validation": evaluation.mean_accuracy(metrics["validation"][index]),
+        }
+        for index, seed in enumerate(students.seeds)
+    ]
+    return {
+        "runs": runs,
+        "row_length": data.row_format.length,
+        "tokens": sum(row["tokens"] for row in result.rows) / len(students.seeds),
+        "rows": result.rows,
+        "seconds": round(result.seconds, 3),
+    }

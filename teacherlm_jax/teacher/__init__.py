@@ -1,0 +1,1 @@
+"""Prompts, parsing, annotation and selection: the teacher at work."""

@@ -1,0 +1,242 @@
+"""Annotation: a trained teacher writes the explanations of questions, shard by shard."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import seqio
+from etils import epath
+
+import teacherlm_jax
+from teacherlm_jax.checkpoints.fingerprint import digest
+from teacherlm_jax.data import pipeline, records
+from teacherlm_jax.generation import engine, sampling
+from teacherlm_jax.metrics.progress import Progress
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.teacher import prompts, shards
+from teacherlm_jax.training import restore
+
+Record = records.TeacherDataRecord
+
+CUT, EMPTY = "not ended by the teacher within max_new_tokens", "empty explanation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """What is annotated, by whom and how.
+
+    Attributes:
+      task_name: seqio task whose source gives TeacherData records, and whose vocabulary is used.
+      output_dir: where shards and manifest go.
+      checkpoint_dir: the teacher's `checkpoints` folder.
+      model: the teacher's configuration.
+      split: of the task.
+      input_file: JSONL to annotate instead of the task's records (a file, pattern or folder).
+      fields: which explanations to write.
+      policy: how tokens are chosen.
+      max_new_tokens: most tokens of one explanation.
+      max_length: most tokens of prompt and explanation.
+      condition_on_answer: whether the prompt tells the right answer, as the paper's does.
+      seed: of the sampling noise.
+      bos_id: token before every prompt; None: none.
+      replica: which replica, where the checkpoint holds several.
+      rows_per_shard: rows of a shard.
+      batch_size: prompts that run together; does not change the text.
+      mesh: sizes of the mesh axes.
+    """
+
+    task_name: str
+    output_dir: str
+    checkpoint_dir: str
+    model: DecoderConfig
+    split: str = "train"
+    input_file: str | None = None
+    fields: Sequence[str] = prompts.EXPLANATION_FIELDS
+    policy: sampling.Policy = engine.GREEDY
+    max_new_tokens: int = 64
+    max_length: int = 128
+    condition_on_answer: bool = True
+    seed: int = 0
+    bos_id: int | None = 0
+    replica: int | None = None
+    rows_per_shard: int = 256
+    batch_size: int = 64
+    mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
+
+    def __post_init__(self) -> None:
+        unknown = [field for field in self.fields if field not in prompts.EXPLANATION_FIELDS]
+        if unknown or not self.fields:
+            raise ValueError(
+                f"fields = {tuple(self.fields)}: give one or more of {prompts.EXPLANATION_FIELDS}."
+            )
+
+    def configuration(self, params_digest: str) -> dict[str, Any]:
+        """All that decides the text; batch size, mesh and paths do not."""
+        return {
+            "task": self.task_name,
+            "split": self.split,
+            "input_file": self.input_file,
+            "prompts": {field: prompts.PROMPT_IDS[field] for field in self.fields},
+            "sampling": {"policy": type(self.policy).__name__, **dataclasses.asdict(self.policy)},
+            "max_new_tokens": self.max_new_tokens,
+            "condition_on_answer": self.condition_on_answer,
+            "seed": self.seed,
+            "checkpoint_digest": params_digest,
+        }
+
+
+def questions(annotation: Annotation) -> list[Record]:
+    """The records to annotate.
+
+    Raises:
+      ValueError: the task has no such split, or its source gives no TeacherData records.
+    """
+    if annotation.input_file is not None:
+        return list(records.read_jsonl(annotation.input_file))
+    task = pipeline.registered(annotation.task_name)
+    if not isinstance(task, seqio.Task):
+        raise ValueError(f"{annotation.task_name} is a mixture; annotation takes one task.")
+    if annotation.split not in task.splits:
+        raise ValueError(
+            f"task {task.name} has no split {annotation.split!r}; it has {list(task.splits)}."
+        )
+    dataset = task.source.get_dataset(split=annotation.split, shuffle=False)
+    return [
+        Record.from_features(features, f"{task.name}/{annotation.split}:{row}")
+        for row, features in enumerate(dataset.as_numpy_iterator())
+    ]
+
+
+def annotate(annotation: Annotation) -> dict[str, Any]:
+    """Annotates what is not annotated yet; the same call goes on after an interrupt.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      ValueError: a prompt is too long, a record or configuration is not valid; nothing has run.
+    """
+    rows = questions(annotation)
+    vocabulary = pipeline.vocabulary(annotation.task_name)
+    pipeline.check_vocabulary(annotation.task_name, annotation.model.vocab_size)
+    mesh = mesh_lib.make_mesh(annotation.mesh)
+    loaded = restore.load(annotation.checkpoint_dir, annotation.model, mesh)
+    params = loaded.params if annotation.replica is None else loaded.replica(annotation.replica)
+    if loaded.replicas is not None and annotation.replica is None:
+        raise ValueError(
+            f"{loaded.path} holds {loaded.replicas} replicas; choose one with Annotation.replica."
+        )
+    params_digest = digest(params)
+    folder = shards.AnnotationFolder(
+        annotation.output_dir,
+        annotation.configuration(params_digest),
+        [row.id for row in rows],
+        annotation.rows_per_shard,
+    )
+    generator = _generator(annotation, params, vocabulary, mesh)
+    writer = _Writer(annotation, generator, vocabulary, params_digest)
+    generator.check([request for row in rows for request in writer.requests(row)])
+    pending = folder.pending()
+    done = folder.plan.num_rows - sum(len(folder.plan.rows(shard)) for shard in pending)
+    with Progress("annotate", folder.plan.num_rows, done=done, unit="question") as progress:
+        for shard in pending:
+            chosen = [rows[number] for number in folder.plan.rows(shard)]
+            annotated, rejects = writer.write(chosen)
+            # Every process generated the same; one writes.
+            if jax.process_index() == 0:
+                folder.write_shard(shard, annotated, rejects)
+            done += len(chosen)
+            progress.update(done)
+    if jax.process_index() != 0:
+        return {}
+    return folder.finish()
+
+
+def read(annotation: Annotation) -> list[Record]:
+    """The annotated records of a finished folder, in the order of the questions."""
+    return list(records.read_jsonl(epath.Path(annotation.output_dir)))
+
+
+def _generator(
+    annotation: Annotation, params: Any, vocabulary: seqio.Vocabulary, mesh: Any
+) -> engine.Generator:
+    return engine.Generator(
+        Decoder(annotation.model),
+        params,
+        max_new_tokens=annotation.max_new_tokens,
+        max_length=annotation.max_length,
+        eos_id=vocabulary.eos_id,
+        bos_id=annotation.bos_id,
+        policy=annotation.policy,
+        batch_size=annotation.batch_size,
+        seed=annotation.seed,
+        valid_vocab_size=vocabulary.vocab_size,
+        mesh=mesh,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Writer:
+    """Turns questions into annotated records."""
+
+    annotation: Annotation
+    generator: engine.Generator
+    vocabulary: seqio.Vocabulary
+    params_digest: str
+
+    def requests(self, row: Record) -> list[engine.GenerationRequest]:
+        """One request a field; the field is part of the id that seeds the noise."""
+        return [
+            engine.GenerationRequest(
+                f"{row.id}/{field}",
+                0,
+                self.vocabulary.encode(
+                    prompts.annotation_prompt(
+                        row.question,
+                        row.choices,
+                        row.answer,
+                        field,
+                        self.annotation.condition_on_answer,
+                    )
+                ),
+            )
+            for field in self.annotation.fields
+        ]
+
+    def write(self, rows: Sequence[Record]) -> tuple[list[Record], list[shards.Reject]]:
+        """Annotates rows; explanations that were cut or are empty go to the rejects."""
+        results = iter(
+            self.generator.generate([request for row in rows for request in self.requests(row)])
+        )
+        annotated, rejects = [], []
+        for row in rows:
+            texts: dict[str, Any] = {}
+            for field in self.annotation.fields:
+                result = next(results)
+                text = self.vocabulary.decode(list(result.tokens)).strip()
+                if result.finished and text:
+                    texts[field] = text
+                else:
+                    reason = EMPTY if result.finished else CUT
+                    rejects.append(shards.Reject(row.id, reason, field, text))
+            provenance = {**row.provenance, **{field: self._provenance(field) for field in texts}}
+            annotated.append(dataclasses.replace(row, **texts, provenance=provenance))
+        return annotated, rejects
+
+    def _provenance(self, field: str) -> Mapping[str, Any]:
+        annotation = self.annotation
+        return {
+            "annotator": "teacher",
+            "checkpoint": self.params_digest,
+            "prompt": prompts.PROMPT_IDS[field],
+            "condition_on_answer": annotation.condition_on_answer,
+            "seed": annotation.seed,
+            "sampling": {
+                "policy": type(annotation.policy).__name__,
+                **dataclasses.asdict(annotation.policy),
+            },
+            "version": teacherlm_jax.__version__,
+        }

@@ -1,0 +1,190 @@
+"""The loop: batches in, state out, with metrics, saves and a way to stop."""
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from typing import Any
+
+import jax
+import numpy as np
+
+from teacherlm_jax.data.batches import Arrays, Batches
+from teacherlm_jax.metrics.progress import Progress
+from teacherlm_jax.training.state import TrainState
+
+MetricRow = dict[str, Any]
+
+
+class NonFiniteLossError(ValueError):
+    """The loss or the gradient is NaN or infinite."""
+
+
+class StopRequest:
+    """Set by Ctrl-C or SIGTERM: the loop ends after the step under way, saved."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["StopRequest"]:
+        """Turns SIGINT and SIGTERM into a request while inside; a second SIGINT interrupts."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+
+        def on_signal(number: int, frame: Any) -> None:
+            if self.requested and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.requested = True
+
+        earlier = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+
+@dataclasses.dataclass
+class MetricLog:
+    """Means of metrics over periods of steps.
+
+    Attributes:
+      period: steps that a row covers.
+      learning_rate: learning rate of a step, logged with the row.
+      rows: {"step", "loss", "accuracy", "gradient_norm", "parameter_norm", "learning_rate",
+        "target_tokens", "tokens", "tokens_per_second"}; a list where replicas train together, but
+        tokens are those of all of them.
+    """
+
+    period: int
+    learning_rate: Callable[[int], float]
+    rows: list[MetricRow] = dataclasses.field(default_factory=list)
+    _held: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    _since: float = dataclasses.field(default_factory=time.monotonic)
+
+    def add(self, step: int, metrics: dict[str, Any], is_last: bool) -> MetricRow | None:
+        """Takes a step's metrics (numpy); returns a row where a period ends."""
+        self._held.append(metrics)
+        if step % self.period and not is_last:
+            return None
+        sums: dict[str, Any] = {}
+        for name in ("loss", "accuracy"):
+            parts = [held[name] for held in self._held]
+            sums[name] = sum(part.total for part in parts) / np.maximum(
+                sum(part.weight for part in parts), 1e-9
+            )
+        target_tokens = sum(float(np.sum(held["loss"].weight)) for held in self._held)
+        tokens = sum(float(np.sum(held["tokens"])) for held in self._held)
+        now = time.monotonic()
+        row = {
+            "step": step,
+            **{name: np.asarray(value, np.float64).tolist() for name, value in sums.items()},
+            "gradient_norm": np.asarray(metrics["gradient_norm"], np.float64).tolist(),
+            "parameter_norm": np.asarray(metrics["parameter_norm"], np.float64).tolist(),
+            "learning_rate": self.learning_rate(step - 1),
+            "target_tokens": target_tokens,
+            "tokens": tokens,
+            "tokens_per_second": tokens / max(now - self._since, 1e-9),
+        }
+        self._held, self._since = [], now
+        self.rows.append(row)
+        return row
+
+
+def _check_finite(step: int, metrics: dict[str, Any], ids: Sequence[str], saved: int) -> None:
+    values = {"loss": metrics["loss"].total, "gradient norm": metrics["gradient_norm"]}
+    for name, value in values.items():
+        if not np.all(np.isfinite(value)):
+            raise NonFiniteLossError(
+                f"{name} is {value} at step {step} (examples {', '.join(ids[:4])}"
+                f"{', ...' if len(ids) > 4 else ''}); it must be finite. "
+                + (f"The last good checkpoint is step {saved}. " if saved else "Nothing is saved. ")
+                + "Lower the learning rate or the gradient clip, or look at these examples."
+            )
+
+
+def _prefetched(batches: Batches, steps: range) -> Iterator[tuple[int, list[str], Arrays]]:
+    """Makes the next batch in a thread while a step runs."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(batches, steps[0]) if len(steps) else None
+        for step in steps:
+            assert waiting is not None
+            ids, arrays = waiting.result()
+            waiting = pool.submit(batches, step + 1) if step + 1 in steps else None
+            yield step, ids, arrays
+
+
+@dataclasses.dataclass
+class Loop:
+    """What a loop works with.
+
+    Attributes:
+      step_fn: jitted (state, batch, rng) -> (state, metrics); may donate the state.
+      place: puts a batch's arrays onto the mesh.
+      save: called with (updates done, state, metric rows) when a checkpoint is due, and at a stop.
+      is_due: whether a checkpoint is due after so many updates.
+      log: the metric log.
+      description: for the progress bar.
+    """
+
+    step_fn: Callable[..., Any]
+    place: Callable[[Arrays], Any]
+    save: Callable[[int, TrainState, list[MetricRow]], None]
+    is_due: Callable[[int], bool]
+    log: MetricLog
+    description: str
+
+    def run(
+        self, state: TrainState, batches: Batches, first: int, last: int, rng: jax.Array
+    ) -> TrainState:
+        """Trains from `first` to `last` updates; step i sees `batches(i)`.
+
+        The metrics of a step are fetched after the next one was dispatched, so that the device
+        never waits for the host, but before anything is saved.
+
+        Raises:
+          NonFiniteLossError: names step, examples and the last good checkpoint.
+          KeyboardInterrupt: Ctrl-C or SIGTERM came; the state up to there is saved.
+        """
+        held: tuple[int, list[str], Any] | None = None
+        saved = first
+        with (
+            Progress(self.description, last, done=first) as progress,
+            StopRequest().listening() as stop,
+        ):
+            for index, ids, arrays in _prefetched(batches, range(first, last)):
+                state, metrics = self.step_fn(state, self.place(arrays), rng)
+                done = index + 1
+                if held is not None:
+                    self._record(*held, saved=saved, progress=progress, last=last)
+                held = (done, ids, metrics)
+                if self.is_due(done) or stop.requested:
+                    self._record(*held, saved=saved, progress=progress, last=last)
+                    held = None
+                    self.save(done, state, self.log.rows)
+                    saved = done
+                if stop.requested:
+                    raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
+            if held is not None:
+                self._record(*held, saved=saved, progress=progress, last=last)
+        return state
+
+    def _record(
+        self,
+        done: int,
+        ids: list[str],
+        metrics: Any,
+        *,
+        saved: int,
+        progress: Progress,
+        last: int,
+    ) -> None:
+        values = jax.device_get(metrics)
+        _check_finite(done, values, ids, saved)
+        row = self.log.add(done, values, done == last)
+        progress.update(done, f"loss {np.mean(row['loss']):.3f}" if row else "")

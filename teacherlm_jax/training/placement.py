@@ -1,0 +1,155 @@
+"""One stage's step on a mesh: a model on its own, or replicas of it trained side by side.
+
+Replicas are independent runs (students of different seeds). Their states are stacked on a leading
+axis that is cut over all devices, each device steps its own, and nothing is communicated.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax.core import meta
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from teacherlm_jax.data.batches import Arrays
+from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.partitioning import rules as rules_lib
+from teacherlm_jax.partitioning import shardings as shardings_lib
+from teacherlm_jax.training import state as state_lib
+from teacherlm_jax.training.step import make_train_step
+
+Tree = Any
+
+REPLICA_AXES = rules_lib.MESH_AXES
+
+
+def with_shardings(abstract: Tree, shardings: Tree) -> Tree:
+    """ShapeDtypeStructs that say where each array goes: what a restore wants."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )
+
+
+def replica_mesh(replicas: int, devices: list[jax.Device] | None = None) -> Mesh:
+    """A mesh over the largest number of devices that the replicas divide over."""
+    devices = jax.devices() if devices is None else devices
+    count = max(n for n in range(1, len(devices) + 1) if replicas % n == 0)
+    return mesh_lib.make_mesh(mesh_lib.MeshConfig(data=count), devices[:count])
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """A model, its optimizer and the mesh they run on.
+
+    Attributes:
+      model: the decoder.
+      optimizer: the optax transformation; None where parameters are only read.
+      mesh: devices.
+      replicas: number of runs trained together on a leading axis; None: one run, no such axis.
+      z_loss: see `loss.cross_entropy`.
+    """
+
+    model: nn.Module
+    optimizer: optax.GradientTransformation | None
+    mesh: Mesh
+    replicas: int | None = None
+    z_loss: float = 0.0
+
+    @functools.cached_property
+    def abstract_state(self) -> state_lib.TrainState:
+        """Shapes, types and shardings of the state."""
+        if self.optimizer is None:
+            raise ValueError("this placement has no optimizer, so it has parameters alone.")
+        return self._placed(state_lib.boxed_state(self.model, self.optimizer))
+
+    @functools.cached_property
+    def abstract_params(self) -> Tree:
+        """Shapes, types and shardings of the parameters, for reading them from disk."""
+        return self._placed(state_lib.boxed_params(self.model))
+
+    def _placed(self, boxed: Tree) -> Tree:
+        bare = meta.unbox(boxed)
+        if self.replicas is None:
+            return with_shardings(bare, shardings_lib.tree_shardings(boxed, self.mesh))
+        sharding = NamedSharding(self.mesh, PartitionSpec(REPLICA_AXES))
+        stacked = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((self.replicas, *leaf.shape), leaf.dtype), bare
+        )
+        return with_shardings(stacked, jax.tree.map(lambda _: sharding, stacked))
+
+    @functools.cached_property
+    def start(self) -> Callable[[Tree], state_lib.TrainState]:
+        """Makes a state at step 0 from one run's parameters; replicas all start from the same."""
+
+        def init(params: Tree) -> state_lib.TrainState:
+            state = state_lib.from_params(params, self.optimizer)
+            if self.replicas is None:
+                return state
+            return jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (self.replicas, *leaf.shape)), state
+            )
+
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
+        return jax.jit(init, out_shardings=shardings)
+
+    def scratch_params(self, seed: int) -> Tree:
+        """Parameters at random; the same on every mesh."""
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_params)
+        with jax.set_mesh(self.mesh):
+            init = jax.jit(
+                lambda rng: state_lib.init_params(self.model, rng), out_shardings=shardings
+            )
+            return init(jax.random.key(seed))
+
+    @functools.cached_property
+    def step_fn(self) -> Callable[..., Any]:
+        """The jitted step (state, batch, rng) -> (state, metrics); it donates the state.
+
+        One function a placement, so that runs that share it (arms of one shape) compile once.
+        """
+        step = make_train_step(self.model, self.optimizer, self.z_loss)
+        if self.replicas is not None:
+            spec = PartitionSpec(REPLICA_AXES)
+            together = jax.shard_map(
+                jax.vmap(step, in_axes=(0, 0, 0)),
+                mesh=self.mesh,
+                in_specs=(spec, spec, spec),
+                out_specs=spec,
+                check_vma=False,
+            )
+            return jax.jit(together, donate_argnums=0)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
+        jitted = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+        def on_mesh(*args: Any) -> Any:
+            with rules_lib.activate(self.mesh):
+                return jitted(*args)
+
+        return on_mesh
+
+    def rng(self, seed: int) -> jax.Array:
+        """Noise for dropout: one key, or a key a replica."""
+        key = jax.random.key(seed)
+        return key if self.replicas is None else jax.random.split(key, self.replicas)
+
+    def place(self, arrays: Arrays) -> dict[str, jax.Array]:
+        """Puts a batch onto the mesh; every host holds the whole batch and keeps its part."""
+        if self.replicas is None:
+            sharding = shardings_lib.batch_sharding(self.mesh)
+        else:
+            sharding = NamedSharding(self.mesh, PartitionSpec(REPLICA_AXES))
+        if jax.process_count() == 1:
+            return jax.device_put(arrays, sharding)
+
+        def shard(array: np.ndarray) -> jax.Array:
+            return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+        return {name: shard(array) for name, array in arrays.items()}

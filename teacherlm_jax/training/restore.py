@@ -1,0 +1,79 @@
+"""Reading a trained model back, for the next stage, for annotation and for evaluation."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from etils import epath
+from jax.sharding import Mesh
+
+from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.training.placement import Placement
+
+Tree = Any
+
+# Types and memory may change from run to run; shapes and functions may not.
+_FREE = frozenset({"dtype", "param_dtype", "remat_policy", "dropout_rate", "embedding_init_scale"})
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A checkpoint, read.
+
+    Attributes:
+      params: on the mesh; with a leading axis where replicas were trained together.
+      replicas: number of replicas, None for a single run.
+      step: updates it had seen.
+      path: where it was.
+    """
+
+    params: Tree
+    replicas: int | None
+    step: int
+    path: epath.Path
+
+    def replica(self, index: int) -> Tree:
+        """The parameters of one replica."""
+        if self.replicas is None:
+            raise ValueError(f"{self.path} holds one model, no replicas; leave the replica away.")
+        if not 0 <= index < self.replicas:
+            raise ValueError(f"{self.path} holds replicas 0 to {self.replicas - 1}, no {index}.")
+        return jax.tree.map(lambda leaf: leaf[index], self.params)
+
+
+def load(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> LoadedModel:
+    """Parameters of the newest checkpoint in a `checkpoints` folder, placed on a mesh.
+
+    Args:
+      checkpoint_dir: the folder that holds the step folders.
+      model: the model that it should be.
+      mesh: devices.
+
+    Raises:
+      FileNotFoundError: there is none.
+      manager.CheckpointError: it is damaged, or of another model.
+    """
+    checkpoints, step = manager.latest(checkpoint_dir)
+    with checkpoints:
+        metadata = checkpoints.metadata(step)
+        path = epath.Path(checkpoint_dir) / str(step)
+        _check_model(path, metadata.get("model", {}), dataclasses.asdict(model))
+        replicas = metadata.get("replicas")
+        placement = Placement(Decoder(model), None, mesh, replicas)
+        params = checkpoints.restore_params(step, placement.abstract_params)
+    return LoadedModel(params, replicas, step, path)
+
+
+def _check_model(path: epath.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    different = [
+        f"{name} {saved.get(name)!r} (asked: {value!r})"
+        for name, value in wanted.items()
+        if name not in _FREE and saved.get(name) != value
+    ]
+    if different:
+        raise manager.CheckpointError(
+            f"checkpoint {path} is of another model: {', '.join(different)}. Use the size file that "
+            "it was trained with."
+        )

@@ -1,0 +1,187 @@
+"""A curriculum: stages one after another, with a ledger of what is done.
+
+MODEL_DIR/configuration.json        the configuration that the folder belongs to
+MODEL_DIR/STAGE/checkpoints/STEP/   Orbax checkpoints
+MODEL_DIR/STAGE/metrics.jsonl       metric rows
+MODEL_DIR/STAGE/done.json           the ledger: written when the stage is done
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from absl import logging
+from etils import epath
+from jax.sharding import Mesh
+
+from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.checkpoints.fingerprint import digest
+from teacherlm_jax.data import batches as batches_lib
+from teacherlm_jax.data import claim, ledger, pipeline
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.training import restore
+from teacherlm_jax.training import stage as stage_lib
+from teacherlm_jax.training.placement import Placement
+from teacherlm_jax.training.stage import Stage
+from teacherlm_jax.training.state import boxed_params
+
+Tree = Any
+
+DONE_NAME = "done.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Curriculum:
+    """Stages of one model in one folder.
+
+    Attributes:
+      stages: in the order in which they are trained.
+      model_dir: MODEL_DIR.
+      model: the decoder's configuration.
+      mesh: sizes of the mesh axes.
+      save_policy: when to save.
+      log_period: steps that a row of metrics covers.
+      bos_id: token before every text; None: none.
+      initial_checkpoint_path: INITIAL_CHECKPOINT_PATH, a `checkpoints` folder.
+      name_values: fills braces in the stages' mixture names: with {"world": 1},
+        "world{world}_base" is "world1_base".
+    """
+
+    stages: Sequence[Stage]
+    model_dir: str
+    model: DecoderConfig
+    mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
+    save_policy: manager.SavePolicy = manager.SavePolicy()
+    log_period: int = 100
+    bos_id: int | None = 0
+    initial_checkpoint_path: str | None = None
+    name_values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("a curriculum needs at least one stage; bind Curriculum.stages.")
+        known: set[str] = {stage_lib.PREVIOUS}
+        for stage in self.stages:
+            if stage.name in known:
+                raise ValueError(f"two stages are named {stage.name!r}; names must differ.")
+            source = stage.initialize_from
+            if source not in known and "/" not in source:
+                raise ValueError(
+                    f"stage {stage.name!r} starts from {source!r}, which is no earlier stage "
+                    f"(those are {sorted(known)}) and no checkpoint folder."
+                )
+            known.add(stage.name)
+            self.mixture_name(stage)
+
+    def mixture_name(self, stage: Stage) -> str:
+        """The name of a stage's mixture, braces filled."""
+        return pipeline.fill_name(stage.mixture_or_task_name, self.name_values)
+
+    def configuration(self) -> dict[str, Any]:
+        """What decides the parameters: all but paths, mesh and saving."""
+        return {
+            "model": dataclasses.asdict(self.model),
+            "stages": {
+                stage.name: stage_lib.describe(stage, stage.train_steps) for stage in self.stages
+            },
+            "bos_id": self.bos_id,
+            "initial_checkpoint_path": self.initial_checkpoint_path,
+            "name_values": dict(self.name_values),
+        }
+
+
+def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
+    """Trains what is not done yet; the same call goes on after an interrupt.
+
+    Everything that can be wrong with data, folder and mesh is found before the first compile.
+
+    Returns:
+      The ledger: stage name -> {"step", "seconds", "params_digest", "tokens", ...}.
+
+    Raises:
+      ValueError: bad configuration or data (see the message).
+      KeyboardInterrupt: stopped, with everything saved; call again to go on.
+    """
+    folder = epath.Path(curriculum.model_dir)
+    mesh = mesh_lib.make_mesh(curriculum.mesh)
+    for stage in curriculum.stages:
+        mesh_lib.check_batch_size(stage.batch_size, mesh)
+    claim.claim_folder(folder, curriculum.configuration())
+    pending = [stage for stage in curriculum.stages if read_done(folder, stage.name) is None]
+    batches = {stage.name: _batches(curriculum, stage) for stage in pending}
+    previous: str | None = None
+    for stage in curriculum.stages:
+        if stage.name in batches:
+            _run_stage(curriculum, stage, previous, mesh, batches[stage.name])
+        else:
+            logging.info("Stage %s is done; passing over it.", stage.name)
+        previous = stage.name
+    return {stage.name: read_done(folder, stage.name) or {} for stage in curriculum.stages}
+
+
+def read_done(folder: epath.Path, stage: str) -> dict[str, Any] | None:
+    """The ledger's entry of a stage, None where it is not done."""
+    path = folder / stage / DONE_NAME
+    return json.loads(ledger.read_text(path)) if ledger.is_complete(path) else None
+
+
+def _batches(curriculum: Curriculum, stage: Stage) -> batches_lib.Batches:
+    name = curriculum.mixture_name(stage)
+    pipeline.check_vocabulary(name, curriculum.model.vocab_size)
+    row_format = batches_lib.RowFormat(stage.row_length, curriculum.bos_id, stage.loss_on)
+    tables, rates = pipeline.load_tables(name, stage.split)
+    return batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)
+
+
+def _start_params(
+    curriculum: Curriculum, stage: Stage, previous: str | None, placement: Placement
+) -> Tree:
+    """Initialise from a stage or checkpoint, else at random (a resume has come before this)."""
+    source = previous if stage.initialize_from == stage_lib.PREVIOUS else stage.initialize_from
+    if source is None:
+        path = curriculum.initial_checkpoint_path
+        if path is None:
+            return placement.scratch_params(stage.seed)
+    else:
+        inside = epath.Path(curriculum.model_dir) / source / "checkpoints"
+        path = source if "/" in source else inside
+    return restore.load(path, curriculum.model, placement.mesh).params
+
+
+def _run_stage(
+    curriculum: Curriculum,
+    stage: Stage,
+    previous: str | None,
+    mesh: Mesh,
+    batches: batches_lib.Batches,
+) -> None:
+    model = Decoder(curriculum.model)
+    placement = Placement(
+        model, stage.optimizer.build(boxed_params(model)), mesh, z_loss=stage.z_loss
+    )
+    run = stage_lib.StageRun(
+        stage=stage,
+        placement=placement,
+        directory=epath.Path(curriculum.model_dir) / stage.name,
+        policy=curriculum.save_policy,
+        log_period=curriculum.log_period,
+        metadata={"model": dataclasses.asdict(curriculum.model), "stage": stage.name},
+    )
+    result = stage_lib.run(
+        run, batches, lambda: _start_params(curriculum, stage, previous, placement)
+    )
+    done = {
+        "stage": stage.name,
+        "step": stage.train_steps,
+        "checkpoint": str(run.directory / "checkpoints"),
+        "params_digest": digest(result.params),
+        "tokens": sum(row["tokens"] for row in result.rows),
+        "final": {key: result.rows[-1][key] for key in ("loss", "accuracy")},
+        "seconds": round(result.seconds, 3),
+    }
+    if jax.process_index() == 0:
+        ledger.write_whole(run.directory / DONE_NAME, json.dumps(done, indent=2) + "\n")

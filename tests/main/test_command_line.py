@@ -1,0 +1,208 @@
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+import types
+
+import gin
+import pytest
+
+import teacherlm_jax
+from teacherlm_jax.main import command_line
+from tests.main import tiny_command
+
+TINY = """# Does little.
+#
+# Required to be set:
+#   STEPS
+# Commonly overridden:
+#   MODEL_DIR: where it writes
+
+from __gin__ import dynamic_registration
+from tests.main import tiny_command
+
+STEPS = %gin.REQUIRED
+MODEL_DIR = 'here'  # not of the header
+tiny_command.run:
+  steps = %STEPS
+  model_dir = %MODEL_DIR
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: pathlib.Path, monkeypatch) -> pathlib.Path:
+    """The working directory, with the default gin file of the tiny command."""
+    (tmp_path / "tiny.gin").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    gin.clear_config()
+
+
+def in_process(*command: str, folder: pathlib.Path, **variables: str):
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+# teacherlm
+
+
+def test_help_answers_within_a_second_and_lists_the_commands(folder):
+    start = time.perf_counter()
+    done = in_process("teacherlm_jax.main.command_line", "--help", folder=folder)
+    assert time.perf_counter() - start < 1.0
+    assert done.returncode == 0
+    for name in ("quickstart", "train", "annotate", "evaluate", "students"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_no_command_is_help_and_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main([])
+    assert stop.value.code == 0 and "commands:" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        command_line.main(["--version"])
+    assert capsys.readouterr().out.strip() == teacherlm_jax.__version__
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("trian", "Did you mean train?"), ("zzz", "Commands: quickstart, train")]
+)
+def test_an_unknown_command_names_the_nearest(capsys, word, hint):
+    assert command_line.main([word]) == 2
+    assert f"there is no command {word}." in (error := capsys.readouterr().err) and hint in error
+
+
+def test_a_command_is_a_module_with_main(monkeypatch):
+    seen = []
+    module = types.ModuleType("teacherlm_jax.main.tiny")
+    module.main = lambda argv: seen.append(argv) or 7
+    monkeypatch.setitem(sys.modules, "teacherlm_jax.main.tiny", module)
+    monkeypatch.setitem(command_line.COMMANDS, "tiny", "does little")
+    assert command_line.main(["tiny", "--gin.X=1", "--help"]) == 7
+    assert seen == [["--gin.X=1", "--help"]]
+
+
+# run_command
+
+
+def test_flags_configure_the_function(capsys):
+    assert tiny_command.main(["--gin.STEPS=3"]) == 0
+    assert tiny_command.main(["--gin.tiny_command.run.model_dir=/tmp/x", "--gin.STEPS=4"]) == 0
+    assert tiny_command.main(["--gin_bindings=STEPS = 5", "--gin.MODEL_DIR=a b"]) == 0
+    assert capsys.readouterr().out == "ran 3 here\nran 4 /tmp/x\nran 5 a b\n"
+
+
+def test_gin_files_replace_the_default_and_are_searched_for(folder, capsys):
+    (folder / "more").mkdir()
+    (folder / "more" / "first.gin").write_text("include 'tiny.gin'\nSTEPS = 8\n")
+    (folder / "more" / "second.gin").write_text("MODEL_DIR = 'second'\n")
+    files = ["--gin_file=first.gin", "--gin_file", "second.gin", "--gin_search_paths=none,more"]
+    assert tiny_command.main(files) == 0
+    assert capsys.readouterr().out == "ran 8 second\n"
+
+
+def test_help_shows_the_header_of_the_default_file(capsys):
+    with pytest.raises(SystemExit) as stop:
+        tiny_command.main(["--help"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert "teacherlm tiny" in out and "Does little, but with flags." in out
+    assert "--gin_file" in out and "--gin.NAME=VALUE" in out
+    assert "tiny.gin:" in out and "Required to be set:" in out and "MODEL_DIR: where" in out
+    assert "not of the header" not in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "STEPS (tiny.gin:14) needs a value: pass --gin.STEPS=..."),
+        (["--gin.STPES=3"], "Did you mean STEPS (tiny.gin:14)?"),
+        (["--gin_file=tny.gin"], "there is no gin file tny.gin"),
+        (["--gin.STEPS"], "write --gin.STEPS=VALUE"),
+        (["--gin_fil=x"], "unrecognized arguments: --gin_fil=x. Did you mean --gin_file?"),
+        (
+            ["--gin.STEPS=3", "--gin.tiny_command.run.mood=ours"],
+            "3 steps are too many; take fewer.",
+        ),
+        (["--gin.STEPS=3", "--gin.tiny_command.run.mood=file"], "No such file or directory"),
+    ],
+)
+def test_mistakes_are_one_paragraph_and_status_2(capsys, flags, message):
+    try:
+        status = tiny_command.main(flags)
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert status == 2 and out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+    assert "In call to configurable" not in err
+
+
+def test_debug_and_the_errors_of_libraries_show_the_traceback():
+    with pytest.raises(ValueError, match="too many"):
+        tiny_command.main(["--debug", "--gin.STEPS=3", "--gin.tiny_command.run.mood=ours"])
+    with pytest.raises(ValueError, match="Expecting property name"):
+        tiny_command.main(["--gin.STEPS=3", "--gin.tiny_command.run.mood=library"])
+
+
+def test_an_interrupt_says_how_to_continue(capsys):
+    flags = ["--gin.STEPS=3", "--gin.MODEL_DIR=a b", "--gin.tiny_command.run.mood=interrupt"]
+    assert tiny_command.main(flags) == 130
+    assert shlex.join(["teacherlm", "tiny", *flags]) in capsys.readouterr().err
+
+
+def test_a_module_runs_as_a_program_with_its_bindings(folder):
+    done = in_process("tests.main.tiny_command", "--gin.STEPS=3", folder=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ran 3 here\n", "")
+    done = in_process("tests.main.tiny_command", "--gin.STPES=3", folder=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_only_errors_of_libraries_reach_the_terminal(folder):
+    flags = ["--gin.STEPS=3", "--gin.tiny_command.run.mood=log"]
+    done = in_process("tests.main.tiny_command", *flags, folder=folder)
+    assert "an error of a library" in done.stderr and "from a library" not in done.stderr
+    done = in_process("tests.main.tiny_command", *flags, "--debug", folder=folder)
+    assert "from a library" in done.stderr and "a detail" in done.stderr
+    assert "tiny_command.run.steps = %STEPS" in done.stderr
+
+
+def test_start_up_chatter_is_off_unless_the_user_wants_it(monkeypatch):
+    monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    command_line.keep_quiet()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    assert os.environ["GRPC_VERBOSITY"] == "DEBUG"
+
+
+CHATTER = """
+import os, sys
+from teacherlm_jax.main.command_line import without_chatter
+with without_chatter():
+    os.write(2, b"I0000 00:00:1 7 stub.cc:31] Could not find a driver.\\n")
+    os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\\n")
+    os.write(2, b"E0000 00:00:1 7 stub.cc:31] broken\\n")
+    print("a warning", file=sys.stderr)
+    raise ZeroDivisionError
+"""
+
+
+def test_chatter_of_loading_libraries_is_dropped_and_all_else_stays(folder):
+    (folder / "chatter.py").write_text(CHATTER)
+    error = in_process("chatter", folder=folder).stderr
+    assert error.startswith("E0000 00:00:1 7 stub.cc:31] broken\na warning\nTraceback")
+    assert "I0000" not in error and "WARNING" not in error
+
+
+def test_a_command_that_loads_tensorflow_starts_in_silence(folder):
+    (folder / "loud.gin").write_text("import tensorflow\ninclude 'tiny.gin'\n")
+    flags = ["--gin_file=loud.gin", "--gin.STEPS=3"]
+    done = in_process("tests.main.tiny_command", *flags, folder=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ran 3 here\n", "")
