@@ -75,7 +75,12 @@ def test_a_second_name_is_refused():
     assert "import teacherlm_jax.tasks" in result.stderr
 
 
-@pytest.mark.parametrize("name", task_names(0))
+GOLD_SAMPLE = ("fundamentals_tf", "chain_of_thought_mc", "common_mistakes_both")
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in task_names(0) if "_gold_" not in n or n.endswith(GOLD_SAMPLE)]
+)
 def test_tasks_yield_tokens_that_read_as_their_text(world, name):
     vocabulary = world.vocabulary()
     task = seqio.TaskRegistry.get(name)
