@@ -1,7 +1,7 @@
 """Installs teacherlm_jax: `pip install .`, or `pip install -e '.[test]'` to work on it.
 
-Lower bounds are the versions that the tests run on; upper bounds stand where the next release is
-known, or likely, to break something, with the reason beside them.
+Lower bounds are the oldest versions that tests have run on; upper bounds stand where the next
+release is known, or likely, to break something, with the reason beside them.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "teacherlm_jax" / "__init__.py").read_text(), re.MULTILINE
 ).group(1)
 
-# The next minor releases of these four change APIs that the package is built on.
+# JAX, Flax, Optax and Orbax change APIs between minor releases: raise a bound with the tests.
 JAX = "jax>=0.10.2,<0.11"
 CORE = [
     JAX,
@@ -70,7 +70,9 @@ setuptools.setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["teacherlm_jax", "teacherlm_jax.*"]),
-    package_data={"teacherlm_jax": ["gin_configs/*.gin", "gin_configs/**/*.gin"]},
+    package_data={
+        "teacherlm_jax": ["gin_configs/*.gin", "gin_configs/**/*.gin", "students/*.jinja"]
+    },
     install_requires=CORE + DATA,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["teacherlm=teacherlm_jax.main.command_line:main"]},

@@ -1,5 +1,7 @@
 """Rank classification through `seqio.Evaluator`: the evaluator, the score function, the wiring."""
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +11,20 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
-from teacherlm_jax.data import pipeline
+from teacherlm_jax.data import ledger, pipeline
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.scoring.rank import Scorer
-from teacherlm_jax.scoring.scores import OptionRow, Question, QuestionScore, group_rows
+from teacherlm_jax.scoring.scores import (
+    OptionRow,
+    Question,
+    QuestionScore,
+    ScoringPolicy,
+    group_rows,
+)
+from teacherlm_jax.training import restore
 
 Tree = Any
 Metrics = dict[str, dict[str, float]]
@@ -133,3 +145,66 @@ class RankEvaluator:
 def mean_accuracy(metrics: Metrics) -> float:
     """Unweighted mean over tasks of `accuracy`, in percent."""
     return float(np.mean([values["accuracy"] for values in metrics.values()]))
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointEvaluation:
+    """What is evaluated, and on what.
+
+    Attributes:
+      checkpoint_dir: a `checkpoints` folder; its newest checkpoint is taken.
+      model: the model's configuration.
+      mixture_or_task_name: rank-classification tasks.
+      split: of every task.
+      output_dir: where `evaluation.json` goes.
+      bos_id: token before every prompt; None: none.
+      max_length: most tokens of prompt and option; longer ones are an error.
+      batch_size: questions that are scored together; does not change the result.
+    """
+
+    checkpoint_dir: str
+    model: DecoderConfig
+    mixture_or_task_name: str
+    output_dir: str
+    split: str = "test"
+    bos_id: int | None = 0
+    max_length: int = 128
+    batch_size: int = 128
+
+
+def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
+    """Evaluates a checkpoint, or each replica of it, and writes the metrics.
+
+    Returns:
+      {"step", "models": [{"replica", "accuracy", "metrics"}], "file", ...}.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      ValueError: it is damaged or of another model, or a prompt is too long.
+    """
+    pipeline.check_vocabulary(settings.mixture_or_task_name, settings.model.vocab_size)
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
+    policy = ScoringPolicy(max_length=settings.max_length, bos_id=settings.bos_id)
+    scorer = Scorer(Decoder(settings.model), policy, batch_size=settings.batch_size)
+    loaded = restore.load(settings.checkpoint_dir, settings.model, mesh)
+    evaluator = RankEvaluator(settings.mixture_or_task_name, settings.split, scorer)
+    if loaded.replicas is None:
+        models = [(None, evaluator.evaluate(loaded.params, loaded.step))]
+    else:
+        stacked = evaluator.evaluate_stacked(loaded.params, loaded.step)
+        models = list(enumerate(stacked))
+    path = epath.Path(settings.output_dir) / "evaluation.json"
+    result = {
+        "checkpoint": str(loaded.path),
+        "step": loaded.step,
+        "mixture_or_task_name": settings.mixture_or_task_name,
+        "split": settings.split,
+        "scoring": dataclasses.asdict(policy),
+        "models": [
+            {"replica": replica, "accuracy": mean_accuracy(metrics), "metrics": metrics}
+            for replica, metrics in models
+        ],
+    }
+    ledger.remove(path)
+    ledger.write_whole(path, json.dumps(result, indent=2) + "\n")
+    return {**result, "file": str(path)}

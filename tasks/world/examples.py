@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 # A row of running text has at most this many tokens, the end of sequence included: about as many
 # as an annotated question.
-MAX_TEXT_TOKENS = 60
+MAX_TEXT_TOKENS = 40
 # Every pass over the sentences is in an order of its own.
 _PASSES = 16
 # In a pass an animal gets this many paragraphs of this many conclusions, so that base facts and

@@ -27,6 +27,7 @@ class WorldStudy:
         """
         self._world = register_world(seed)
         self.name = f"world{seed}"
+        self.seed = seed
         self.chance = CHANCE
         self.questions_task = f"world{seed}_questions"
         self.evaluation = f"world{seed}_eval"

@@ -41,12 +41,14 @@ EXIT_INTERRUPTED = 130
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(teacherlm_jax.__file__)), "")
 
-# Set before TensorFlow, gRPC and TensorStore load; what the user has set stays.
-_QUIET = {
+# Set before TensorFlow, gRPC, TensorStore and JAX load; what the user has set stays.
+_ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "GRPC_VERBOSITY": "ERROR",
     "GLOG_minloglevel": "2",
+    # JAX would cut its own frames out of tracebacks, and its errors would look like ours.
+    "JAX_TRACEBACK_FILTERING": "off",
 }
 _CHATTER = re.compile(rb"[IW]\d{4} |WARNING: All log messages before absl::InitializeLog")
 
@@ -92,7 +94,7 @@ def run_command(
       The exit status: 0; 2 after an error that the user can mend; 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    keep_quiet()
+    prepare_environment()
     flags = None
     try:
         flags = _parse_flags(name, description, default_gin_files, argv)
@@ -113,9 +115,9 @@ def run_command(
     return 0
 
 
-def keep_quiet() -> None:
+def prepare_environment() -> None:
     """Silences the start-up chatter of libraries; call it before they are imported."""
-    for variable, value in _QUIET.items():
+    for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
 
 

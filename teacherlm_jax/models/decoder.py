@@ -103,23 +103,29 @@ class Decoder(nn.Module):
         """
         del decoder_target_tokens, max_decode_length
         if decode and prefill:
-            raise ValueError(
-                "Decoder: decode and prefill are both True; prefill first, then decode."
-            )
-        cfg = self.config
-        tokens_BT = decoder_input_tokens.astype(jnp.int32)
-        batch, length = tokens_BT.shape
+            raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
+        batch, length = decoder_input_tokens.shape
         if decoder_positions is None:
             decoder_positions = jnp.broadcast_to(jnp.arange(length)[None, :], (batch, length))
         segments = attention.Segments(
             decoder_positions, decoder_segment_ids, decoder_causal_attention
         )
+        flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
+        return self._logits(decoder_input_tokens, segments, prefill_lengths, flags)
+
+    def _logits(
+        self,
+        tokens_BT: jax.Array,
+        segments: attention.Segments,
+        prefill_lengths: jax.Array | None,
+        flags: dict[str, bool],
+    ) -> jax.Array:
+        cfg = self.config
         embed = layers.Embed(cfg, name="token_embedder")
-        x_BTD = embed(tokens_BT)
+        x_BTD = embed(tokens_BT.astype(jnp.int32))
         if cfg.embedding_norm:
             x_BTD = layers.Norm(cfg, name="embedding_norm")(x_BTD)
-        x_BTD = nn.Dropout(rate=cfg.dropout_rate, deterministic=not enable_dropout)(x_BTD)
-        flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
+        x_BTD = nn.Dropout(rate=cfg.dropout_rate, deterministic=flags["deterministic"])(x_BTD)
         x_BTD = self._blocks(x_BTD, segments, prefill_lengths, flags)
         x_BTD = layers.Norm(cfg, name="decoder_norm")(x_BTD)
         if cfg.logits_via_embedding:

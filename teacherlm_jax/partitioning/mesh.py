@@ -18,11 +18,13 @@ class MeshConfig:
       data: replicas that see other rows and keep whole parameters.
       fsdp: shards of rows and of parameters.
       tensor: shards of heads, feed-forward width and vocabulary.
+      device_count: use the first so many devices and leave the others; None: use all.
     """
 
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    device_count: int | None = None
 
     def sizes(self, device_count: int) -> dict[str, int]:
         """Resolves -1.
@@ -56,6 +58,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     Axes are Auto: the compiler propagates shardings from the constraints, as linen expects.
     """
     devices = jax.devices() if devices is None else list(devices)
+    if config.device_count is not None:
+        if not 1 <= config.device_count <= len(devices):
+            raise ValueError(
+                f"MeshConfig.device_count = {config.device_count}, but there are {len(devices)} "
+                "devices; give 1 to that many, or None for all."
+            )
+        devices = devices[: config.device_count]
     sizes = config.sizes(len(devices))
     return jax.make_mesh(
         tuple(sizes[axis] for axis in rules.MESH_AXES),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import jax
 from flax import linen as nn
 from jax.sharding import Mesh
 
@@ -75,8 +76,14 @@ def activate(mesh: Mesh, rules: Rules = LOGICAL_AXIS_RULES) -> Iterator[Any]:
 
     `jax.set_mesh`, since linen's constraints vanish silently under `with mesh:`.
     """
-    import jax
-
     validate(rules)
     with jax.set_mesh(mesh), nn.logical_axis_rules(list(rules)):
+        yield mesh
+
+
+@contextmanager
+def activate_in_trace(mesh: Mesh, rules: Rules = LOGICAL_AXIS_RULES) -> Iterator[Any]:
+    """As `activate`, for the inside of a function that jit traces, where no mesh can be set."""
+    validate(rules)
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh), nn.logical_axis_rules(list(rules)):
         yield mesh

@@ -68,7 +68,7 @@ class Students:
     seeds: Sequence[int] = (0, 1)
     arms: Sequence[str] = ARMS
     bos_id: int | None = 0
-    length_multiple: int = 16
+    length_multiple: int = 8
     save_policy: manager.SavePolicy = manager.SavePolicy()
     log_period: int = 50
     score_batch_size: int = 128

@@ -2,34 +2,19 @@
 
 import dataclasses
 import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
 from etils import epath
 
 from teacherlm_jax import evaluation
-from teacherlm_jax.data import ledger
-from teacherlm_jax.data.records import TeacherDataRecord
+from teacherlm_jax.data import ledger, records
 from teacherlm_jax.partitioning import mesh as mesh_lib
-from teacherlm_jax.students import experiment, report
+from teacherlm_jax.students import experiment, report, results
 from teacherlm_jax.students.subject import Subject
 from teacherlm_jax.teacher import annotate
 from teacherlm_jax.training import restore, stages
-
-CAVEATS = (
-    "Plain students are near chance by construction: they rarely see the facts that the test "
-    "questions need. The gain shows knowledge carried over by explanations, not better reasoning.",
-    "The scrambled control keeps form and length of the fundamentals but draws fresh names for "
-    "every sample, so it must not help; if it does, something leaks.",
-    "Teacher and students are of the same size and share the base model.",
-    "One small synthetic world in invented language: nothing here is a claim about real data.",
-    "Settings were chosen on the validation split, never on the test split.",
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Study:
@@ -106,50 +91,79 @@ def run(study: Study, command: str) -> dict[str, Any]:
       command: how to repeat it, for the report.
 
     Returns:
-      The results, as in results.json.
+      The results, as in results.json, and `folder`.
     """
     began = time.monotonic()
     plans = [study.plan(seed) for seed in study.worlds]
-    results = collect(plans, [_run_world(plan) for plan in plans], command)
-    results["timings_s"]["total"] = round(time.monotonic() - began, 1)
-    report.write_report(results, epath.Path(study.output_dir))
-    return results
+    worlds = [_run_world(plan) for plan in plans]
+    merged = results.merge([plan.students for plan in plans], worlds)
+    merged["steps"] = {
+        **{stage.name: stage.train_steps for stage in plans[0].curriculum.stages},
+        **merged["steps"],
+    }
+    return _report(merged, study.output_dir, command, began)
 
 
-@dataclasses.dataclass(frozen=True)
-class WorldResult:
-    """What came out of one world."""
+def compare(
+    subject: Subject, annotations: str, students: experiment.Students, command: str
+) -> dict[str, Any]:
+    """Trains and compares students from annotations that are there; writes the report.
 
-    arms: Mapping[str, Mapping[str, Any]]
-    meanings: Mapping[str, str]
-    chance: float
-    teacher: Mapping[str, Any]
-    samples: Sequence[Mapping[str, Any]]
-    seconds: Mapping[str, float]
+    Args:
+      subject: the data.
+      annotations: a finished folder of annotations of the subject's questions, or a JSONL file.
+      students: what to train, and where.
+      command: how to repeat it, for the report.
+
+    Returns:
+      The results, as in results.json, and `folder`.
+    """
+    began = time.monotonic()
+    outcome = _run_students(subject, students, list(records.read_jsonl(annotations)), 6, {})
+    return _report(results.merge([students], [outcome]), students.output_dir, command, began)
 
 
-def _run_world(plan: WorldPlan) -> WorldResult:
-    subject = plan.subject
+def _report(
+    merged: dict[str, Any], folder: str, command: str, began: float
+) -> dict[str, Any]:
+    merged["command"] = command
+    merged["timings_s"]["total"] = round(time.monotonic() - began, 1)
+    report.write_report(merged, epath.Path(folder))
+    return {**merged, "folder": folder}
+
+
+def _run_world(plan: WorldPlan) -> results.WorldResult:
     done = stages.train(plan.curriculum)
     seconds = {name: float(entry["seconds"]) for name, entry in done.items()}
     seconds["annotate"] = _timed(
         plan.folder / "annotate.json", lambda: annotate.annotate(plan.annotation)
     )
-    records, dropped = subject.clean(annotate.read(plan.annotation))
-    arms = experiment.run(plan.students, subject, records)
-    seconds["students"] = sum(arm["seconds"] for arm in arms.values())
-    teacher = {
-        **subject.audit(records, list(arms)),
-        "dropped_held_out": dropped,
-        "base_accuracy": _base_accuracy(plan),
-    }
-    return WorldResult(
+    annotated = annotate.read(plan.annotation)
+    return _run_students(plan.subject, plan.students, annotated, plan.samples, seconds)
+
+
+def _run_students(
+    subject: Subject,
+    students: experiment.Students,
+    annotated: Sequence[records.TeacherDataRecord],
+    samples: int,
+    seconds: Mapping[str, float],
+) -> results.WorldResult:
+    kept, dropped = subject.clean(annotated)
+    arms = experiment.run(students, subject, kept)
+    students_seconds = sum(arm["seconds"] for arm in arms.values())
+    return results.WorldResult(
+        seed=subject.seed,
         arms=arms,
         meanings={arm: subject.meaning(arm) for arm in arms},
         chance=subject.chance,
-        teacher=teacher,
-        samples=subject.samples(records, plan.samples),
-        seconds=seconds,
+        teacher={
+            **subject.audit(kept, list(arms)),
+            "dropped_held_out": dropped,
+            "base_accuracy": _base_accuracy(subject, students),
+        },
+        samples=subject.samples(kept, samples),
+        seconds={**seconds, "students": students_seconds},
     )
 
 
@@ -162,89 +176,10 @@ def _timed(path: epath.Path, work: Callable[[], object]) -> float:
     return float(json.loads(ledger.read_text(path))["seconds"])
 
 
-def _base_accuracy(plan: WorldPlan) -> dict[str, float]:
-    students = plan.students
+def _base_accuracy(subject: Subject, students: experiment.Students) -> dict[str, float]:
     scorer = experiment.make_scorer(students.model, students.bos_id, students.score_batch_size)
-    evaluator = evaluation.RankEvaluator(plan.subject.base_evaluation, "test", scorer)
-    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(data=1), jax.devices()[:1])
+    evaluator = evaluation.RankEvaluator(subject.base_evaluation, "test", scorer)
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
     start = restore.load(students.start_checkpoint_dir, students.model, mesh)
     metrics = evaluator.evaluate(start.params)
     return {**experiment.by_type(metrics), "mean": evaluation.mean_accuracy(metrics)}
-
-
-def collect(
-    plans: Sequence[WorldPlan], worlds: Sequence[WorldResult], command: str
-) -> dict[str, Any]:
-    """Puts the results of all worlds together, in percent."""
-    students = plans[0].students
-    timings: dict[str, float] = {}
-    for world in worlds:
-        for phase, value in world.seconds.items():
-            timings[phase] = round(timings.get(phase, 0.0) + value, 1)
-    arms = {arm: _arm(plans, worlds, arm) for arm in students.arms}
-    return {
-        "unit": "percent",
-        "chance": worlds[0].chance,
-        "worlds": [plan.seed for plan in plans],
-        "seeds": list(students.seeds),
-        "steps": {
-            **{stage.name: stage.train_steps for stage in plans[0].curriculum.stages},
-            "student": students.train_steps,
-        },
-        "arms": arms,
-        "teacher": _mean_over_worlds([world.teacher for world in worlds]),
-        "samples": list(worlds[0].samples),
-        "timings_s": timings,
-        "environment": {
-            "jax": jax.__version__,
-            "devices": len(jax.devices()),
-            "platform": jax.devices()[0].platform,
-            "python": platform.python_version(),
-        },
-        "command": command,
-        "caveats": list(CAVEATS),
-    }
-
-
-def _runs(plans: Sequence[WorldPlan], worlds: Sequence[WorldResult], arm: str) -> list[dict[str, Any]]:
-    return [
-        {"world": plan.seed, **run}
-        for plan, world in zip(plans, worlds, strict=True)
-        for run in world.arms[arm]["runs"]
-    ]
-
-
-def _arm(plans: Sequence[WorldPlan], worlds: Sequence[WorldResult], arm: str) -> dict[str, Any]:
-    runs = _runs(plans, worlds, arm)
-    accuracies = [run["accuracy"] for run in runs]
-    entry: dict[str, Any] = {
-        "accuracy_mean": float(np.mean(accuracies)),
-        "accuracy_std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
-        "accuracy_per_seed": accuracies,
-        "by_type": _mean_over_worlds([run["by_type"] for run in runs]),
-        "runs": runs,
-        "validation_mean": float(np.mean([run["validation"] for run in runs])),
-        "trained_tokens": round(float(np.mean([world.arms[arm]["tokens"] for world in worlds]))),
-        "learning_curve": [
-            {"step": rows[0]["step"], "loss": float(np.mean([row["loss"] for row in rows]))}
-            for rows in zip(*(world.arms[arm]["rows"] for world in worlds), strict=True)
-        ],
-        "meaning": worlds[0].meanings[arm],
-    }
-    if arm != "plain" and "plain" in plans[0].students.arms:
-        plain = [run["accuracy"] for run in _runs(plans, worlds, "plain")]
-        differences = [a - b for a, b in zip(accuracies, plain, strict=True)]
-        entry["paired_difference"] = {
-            "mean": float(np.mean(differences)),
-            "min": min(differences),
-            "max": max(differences),
-            "per_run": differences,
-        }
-    return entry
-
-
-def _mean_over_worlds(values: Sequence[Any]) -> Any:
-    """Means of nested mappings of numbers."""
-    if isinstance(values[0], Mapping):
-        return {key: _mean_over_worlds([value[key] for value in values]) for key in values[0]}
-    return float(np.mean(values))

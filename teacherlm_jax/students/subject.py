@@ -11,6 +11,7 @@ class Subject(Protocol):
 
     Attributes:
       name: for folders and reports.
+      seed: tells worlds apart in the results; 0 where there is one.
       chance: accuracy of guessing, in percent.
       questions_task: seqio task whose records the teacher annotates.
       evaluation: mixture of rank-classification tasks, splits "validation" and "test".
@@ -18,6 +19,7 @@ class Subject(Protocol):
     """
 
     name: str
+    seed: int
     chance: float
     questions_task: str
     evaluation: str

@@ -114,7 +114,7 @@ def annotate(annotation: Annotation) -> dict[str, Any]:
     """Annotates what is not annotated yet; the same call goes on after an interrupt.
 
     Returns:
-      The manifest.
+      The manifest, with `folder`.
 
     Raises:
       ValueError: a prompt is too long, a record or configuration is not valid; nothing has run.
@@ -152,7 +152,7 @@ def annotate(annotation: Annotation) -> dict[str, Any]:
             progress.update(done)
     if jax.process_index() != 0:
         return {}
-    return folder.finish()
+    return {**folder.finish(), "folder": annotation.output_dir}
 
 
 def read(annotation: Annotation) -> list[Record]:

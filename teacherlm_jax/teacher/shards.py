@@ -18,22 +18,17 @@ import collections
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.data import ledger, records
+from teacherlm_jax.data import claim, ledger, records
 from teacherlm_jax.teacher import prompts
 
-CONFIGURATION_NAME = "configuration.json"
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1
 MAX_SHARDS = 99_999  # Five digits stand in the names.
-
-
-class ConfigurationMismatchError(ValueError):
-    """The output folder holds annotations of another configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +123,7 @@ class AnnotationFolder:
         configuration: as given, with what this class adds to it.
 
     Raises:
-        ConfigurationMismatchError: the folder holds annotations of another configuration.
+        claim.ConfigurationMismatchError: the folder holds annotations of another configuration.
         ValueError: ids stand twice, or the configuration is not JSON.
     """
 
@@ -264,23 +259,16 @@ class AnnotationFolder:
         }
 
     def _claim_folder(self) -> None:
-        path = self.folder / CONFIGURATION_NAME
-        if ledger.is_complete(path):
-            _check_same(self.folder, json.loads(ledger.read_whole(path)), self.configuration)
-            return
-        if self.folder.is_dir() and (found := sorted(self.folder.glob("annotation-*.jsonl"))):
-            raise ConfigurationMismatchError(
-                f"output folder {str(self.folder)!r} holds {found[0].name!r} but no"
-                f" {CONFIGURATION_NAME!r}, so nobody can tell whether it belongs to this run."
-                " Choose another output folder, or delete this one."
-            )
-        try:
-            ledger.write_whole(path, _to_json_text(self.configuration))
-        except OSError as error:
-            raise OSError(
-                f"cannot write into the output folder {str(self.folder)!r}: {error}. Choose a"
-                " folder that you may write to."
-            ) from error
+        claimed = ledger.is_complete(self.folder / claim.CONFIGURATION_NAME)
+        if not claimed and self.folder.is_dir():
+            found = sorted(self.folder.glob("annotation-*.jsonl"))
+            if found:
+                raise claim.ConfigurationMismatchError(
+                    f"output folder {str(self.folder)!r} holds {found[0].name!r} but no"
+                    f" {claim.CONFIGURATION_NAME!r}, so nobody can tell whether it belongs to this"
+                    " run. Choose another output folder, or delete this one."
+                )
+        claim.claim_folder(self.folder, self.configuration)
 
     def _check_rows(
         self, shard: int, annotated: Sequence[records.TeacherDataRecord], rejects: Sequence[Reject]
@@ -299,35 +287,6 @@ class AnnotationFolder:
                 f"{name}: {len(lost)} of {len(rows)} rows have neither a record nor a reject, the"
                 f" first being {lost[0]!r}. Give a reject with the reason for each row left out."
             )
-
-
-def _check_same(folder: epath.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises unless two configurations are equal; the error lists what differs."""
-    found_values, wanted_values = dict(_flatten(found)), dict(_flatten(wanted))
-    differences = [
-        f"  {key}: folder has {found_values.get(key, 'nothing')!r}, this run has"
-        f" {wanted_values.get(key, 'nothing')!r}"
-        for key in sorted(found_values.keys() | wanted_values.keys())
-        if found_values.get(key, _ABSENT) != wanted_values.get(key, _ABSENT)
-    ]
-    if differences:
-        raise ConfigurationMismatchError(
-            f"output folder {str(folder)!r} holds annotations of another configuration:\n"
-            + "\n".join(differences)
-            + "\nRun with the folder's configuration to continue it, choose another output folder,"
-            " or delete this one to start over."
-        )
-
-
-_ABSENT = object()
-
-
-def _flatten(values: Any, key: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(values, Mapping) and values:
-        for name, value in values.items():
-            yield from _flatten(value, f"{key}.{name}" if key else name)
-    else:
-        yield key, values
 
 
 def _check_unique(row_ids: Sequence[str]) -> Sequence[str]:

@@ -152,6 +152,13 @@ def test_debug_and_the_errors_of_libraries_show_the_traceback():
         tiny_command.main(["--gin.STEPS=3", "--gin.tiny_command.run.mood=library"])
 
 
+def test_an_error_of_jax_shows_its_traceback_though_our_code_called_it(folder):
+    flags = ["--gin.STEPS=3", "--gin.tiny_command.run.mood=jax"]
+    done = in_process("tests.main.tiny_command", *flags, folder=folder)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+    assert "vmap got inconsistent sizes" in done.stderr
+
+
 def test_an_interrupt_says_how_to_continue(capsys):
     flags = ["--gin.STEPS=3", "--gin.MODEL_DIR=a b", "--gin.tiny_command.run.mood=interrupt"]
     assert tiny_command.main(flags) == 130
@@ -177,7 +184,7 @@ def test_only_errors_of_libraries_reach_the_terminal(folder):
 def test_start_up_chatter_is_off_unless_the_user_wants_it(monkeypatch):
     monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
-    command_line.keep_quiet()
+    command_line.prepare_environment()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
     assert os.environ["GRPC_VERBOSITY"] == "DEBUG"
 

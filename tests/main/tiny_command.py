@@ -13,6 +13,10 @@ def run(steps: int, model_dir: str = "", mood: str = "calm") -> None:
         import json
 
         json.loads("{")  # a ValueError from the depths of a library
+    if mood == "jax":
+        import jax
+
+        jax.jit(jax.vmap(lambda a, b: a + b))(jax.numpy.ones(3), jax.numpy.ones(4))
     if mood == "ours":
         raise ValueError(f"{steps} steps are too many;\n  take fewer.")
     if mood == "file":

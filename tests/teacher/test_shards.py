@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from teacherlm_jax.data import ledger, records
+from teacherlm_jax.data import claim, ledger, records
 from teacherlm_jax.teacher import shards
 
 CONFIGURATION = {
@@ -207,7 +207,7 @@ def test_a_shard_must_account_for_each_of_its_rows(tmp_path, rows, rejects, mess
 )
 def test_a_folder_of_another_configuration_is_refused(tmp_path, changes, differences):
     _open(tmp_path)
-    with pytest.raises(shards.ConfigurationMismatchError) as error:
+    with pytest.raises(claim.ConfigurationMismatchError) as error:
         _open(tmp_path, **changes)
     lines = str(error.value).splitlines()
     assert len(lines) == len(differences) + 2
@@ -217,7 +217,7 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path, changes, differe
 
 def test_a_folder_with_shards_of_unknown_origin_is_refused(tmp_path):
     (tmp_path / "annotation-00000-of-00003.jsonl").write_bytes(b"")
-    with pytest.raises(shards.ConfigurationMismatchError, match=r"but no 'configuration.json'"):
+    with pytest.raises(claim.ConfigurationMismatchError, match=r"but no 'configuration.json'"):
         _open(tmp_path)
 
 

@@ -1,0 +1,40 @@
+"""`teacherlm evaluate`: evaluates a checkpoint by rank classification."""
+
+import sys
+from collections.abc import Sequence
+
+from teacherlm_jax.main.command_line import run_command
+
+
+def run() -> None:
+    """Evaluates and prints the metrics."""
+    from teacherlm_jax import evaluation
+    from teacherlm_jax.main import gin_setup
+
+    result = gin_setup.bound(evaluation.evaluate_checkpoint)()
+    print()
+    for model in result["models"]:
+        replica = "" if model["replica"] is None else f" replica {model['replica']}"
+        print(f"  step {result['step']}{replica}: mean accuracy {model['accuracy']:.1f} %")
+        for task, values in model["metrics"].items():
+            print(
+                f"    {task}: {values['accuracy']:.1f} % of {values['questions']:.0f} questions, "
+                f"{values['ties']:.0f} ties"
+            )
+    print(f"\n  Written to {result['file']}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    return run_command(
+        "evaluate",
+        "Evaluates a checkpoint by rank classification: of each question's options the one with "
+        "the highest log-likelihood is the prediction.",
+        ["runs/world_evaluate.gin"],
+        run,
+        argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

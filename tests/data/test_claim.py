@@ -1,0 +1,102 @@
+"""An output folder belongs to one configuration."""
+
+import json
+
+import pytest
+
+from teacherlm_jax.data import claim
+
+CONFIGURATION = {
+    "model": {"emb_dim": 16, "norm": "rmsnorm"},
+    "stages": [{"name": "base", "rate": 0.1}, {"name": "corpus", "rate": 1e-3}],
+    "lengths": (8, 6),
+    "bos_id": None,
+    "note": "süß",
+    "free": {},
+}
+
+
+def changed(**changes):
+    return json.loads(json.dumps({**CONFIGURATION, **changes}))
+
+
+def test_a_new_folder_is_claimed_and_claimed_again(tmp_path):
+    folder = tmp_path / "made" / "on the way"
+    wanted = claim.claim_folder(folder, CONFIGURATION)
+    assert wanted == {**CONFIGURATION, "lengths": [8, 6]}
+    text = (folder / "configuration.json").read_text(encoding="utf-8")
+    assert json.loads(text) == wanted and "süß" in text
+    assert claim.claim_folder(str(folder), dict(reversed(CONFIGURATION.items()))) == wanted
+    assert (folder / "configuration.json").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        (
+            {"model": {"emb_dim": 32, "norm": "rmsnorm"}},
+            ["  model.emb_dim: folder has 16, this run has 32"],
+        ),
+        (
+            {"stages": [{"name": "base", "rate": 0.1}, {"name": "corpus", "rate": 2e-3}]},
+            ["  stages[1].rate: folder has 0.001, this run has 0.002"],
+        ),
+        (
+            {"stages": [{"name": "base", "rate": 0.1}]},
+            [
+                "  stages[1].name: folder has 'corpus', this run has 'nothing'",
+                "  stages[1].rate: folder has 0.001, this run has 'nothing'",
+            ],
+        ),
+        ({"lengths": [6, 8]}, ["  lengths: folder has [8, 6], this run has [6, 8]"]),
+        ({"bos_id": 0}, ["  bos_id: folder has None, this run has 0"]),
+        ({"seed": None}, ["  seed: folder has 'nothing', this run has None"]),
+        (
+            {"free": {"a": 1}},
+            [
+                "  free: folder has {}, this run has 'nothing'",
+                "  free.a: folder has 'nothing', this run has 1",
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("check", [claim.claim_folder, claim.check_folder])
+def test_another_configuration_is_refused_with_every_difference(check, changes, lines, tmp_path):
+    claim.claim_folder(tmp_path, CONFIGURATION)
+    with pytest.raises(claim.ConfigurationMismatchError) as caught:
+        check(tmp_path, changed(**changes))
+    first, *differences, remedy = str(caught.value).splitlines()
+    assert repr(str(tmp_path)) in first and "belongs to another configuration" in first
+    assert differences == lines
+    assert "choose another output folder" in remedy
+    claim.claim_folder(tmp_path, CONFIGURATION)
+
+
+def test_many_differences_are_counted(tmp_path):
+    claim.claim_folder(tmp_path, {f"key{index:02d}": 0 for index in range(20)})
+    with pytest.raises(claim.ConfigurationMismatchError, match=r"key11.*\n  \.\.\. and 8 more\n"):
+        claim.claim_folder(tmp_path, {f"key{index:02d}": 1 for index in range(20)})
+
+
+def test_a_check_writes_nothing(tmp_path):
+    claim.check_folder(tmp_path / "new", CONFIGURATION)
+    assert list(tmp_path.iterdir()) == []
+    claim.claim_folder(tmp_path, CONFIGURATION)
+    claim.check_folder(tmp_path, CONFIGURATION)
+
+
+def test_a_claim_that_was_cut_off_is_written_anew(tmp_path):
+    (tmp_path / "configuration.json").write_text('{"model": {"emb_')
+    claim.claim_folder(tmp_path, CONFIGURATION)
+    claim.claim_folder(tmp_path, CONFIGURATION)
+    with pytest.raises(claim.ConfigurationMismatchError):
+        claim.claim_folder(tmp_path, changed(bos_id=0))
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", "/proc/no/such/place"):
+        with pytest.raises(PermissionError, match=r"cannot write into the output folder") as caught:
+            claim.claim_folder(folder, CONFIGURATION)
+        assert repr(str(folder)) in str(caught.value)
+    assert (tmp_path / "file").read_text() == "in the way"

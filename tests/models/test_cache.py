@@ -1,0 +1,237 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from teacherlm_jax.models import cache as cache_lib
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from tests.models import reference
+from tests.models.reference import SMALL
+
+
+def test_every_row_is_written_at_its_own_place():
+    rng = np.random.default_rng(0)
+    cached, new = rng.random((4, 7, 2, 3)), rng.random((4, 3, 2, 3))
+    starts = np.array([0, 4, 2, 3])
+    expected = cached.copy()
+    for row, start in enumerate(starts):
+        expected[row, start : start + 3] = new[row]
+    found = cache_lib.append(jnp.float32(cached), jnp.float32(new), jnp.asarray(starts))
+    np.testing.assert_array_equal(found, np.float32(expected))
+
+
+def test_what_would_pass_the_end_is_dropped():
+    cached = jnp.zeros((3, 4, 1, 1))
+    new = jnp.arange(1.0, 4.0)[None, :, None, None] * jnp.ones((3, 1, 1, 1))
+    found = cache_lib.append(cached, new, jnp.asarray([2, 3, 9]))[..., 0, 0]
+    # Neither clamped to the last place nor begun again at the first.
+    assert found.tolist() == [[0, 0, 1, 2], [0, 0, 0, 1], [0, 0, 0, 0]]
+
+
+def test_the_buffer_keeps_its_type():
+    cached = jnp.zeros((1, 2, 1, 1), jnp.bfloat16)
+    found = cache_lib.append(cached, jnp.full((1, 1, 1, 1), 1.001), jnp.asarray([1]))
+    assert found.dtype == jnp.bfloat16 and found[0, 1, 0, 0] == 1
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_empty_cache_holds_zeros_and_an_index_a_row(scan_layers, dtype):
+    model = Decoder(DecoderConfig(**SMALL, scan_layers=scan_layers, dtype=dtype))
+    cache = cache_lib.init_cache(model, batch=5, length=9)
+    names = ["layers"] if scan_layers else ["layers_0", "layers_1"]
+    layers = (2,) if scan_layers else ()
+    assert list(cache) == names
+    for name in names:
+        block = cache[name]["self_attention"]
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), block) == {
+            "cached_key": ((*layers, 5, 9, 3, 8), jnp.dtype(dtype)),
+            "cached_value": ((*layers, 5, 9, 3, 8), jnp.dtype(dtype)),
+            "cache_index": ((*layers, 5), jnp.int32),
+        }
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(cache))
+
+
+def test_a_cache_costs_no_parameters():
+    """176 billion of them would not fit here."""
+    config = DecoderConfig(
+        vocab_size=250_880, num_layers=70, emb_dim=14336, num_heads=112, head_dim=128, mlp_dim=57344
+    )
+    cache = cache_lib.init_cache(Decoder(config), batch=1, length=2)
+    key = cache["layers"]["self_attention"]["cached_key"]
+    assert key.shape == (70, 1, 2, 112, 128) and not jnp.any(key)
+
+
+# The cache in use
+
+PROMPT, TOTAL = 7, 14
+LENGTHS = np.array([1, 4, 7])
+
+
+@functools.cache
+def model_and_params(scan_layers):
+    model = Decoder(DecoderConfig(**SMALL, scan_layers=scan_layers))
+    params = reference.random_params(model.config)
+    return model, reference.stack_layers(params) if scan_layers else params
+
+
+def texts():
+    """Three rows of [TOTAL] tokens, id 0 among them."""
+    tokens = np.random.default_rng(5).integers(1, 40, (3, TOTAL))
+    tokens[0, 0] = tokens[1, 3] = tokens[2, 1] = tokens[2, 9] = 0
+    return tokens
+
+
+def uncached(tokens, both_ways=None):
+    """Float64 logits of whole rows."""
+    _, params = model_and_params(False)
+    config = model_and_params(False)[0].config
+    return reference.decoder(config, params, tokens, both_ways=both_ways)
+
+
+@functools.cache
+def fill(scan_layers):
+    """Jitted: (tokens, lengths, both ways) -> (logits, cache of TOTAL places)."""
+    model, params = model_and_params(scan_layers)
+
+    def run(tokens, lengths, both_ways):
+        logits, variables = model.apply(
+            {"params": params, "cache": cache_lib.init_cache(model, len(tokens), TOTAL)},
+            tokens,
+            tokens,
+            decoder_causal_attention=both_ways,
+            enable_dropout=False,
+            prefill=True,
+            prefill_lengths=lengths,
+            mutable=["cache"],
+        )
+        return logits, variables["cache"]
+
+    return jax.jit(run)
+
+
+@functools.cache
+def add(scan_layers):
+    """Jitted: (cache, tokens) -> (logits, cache)."""
+    model, params = model_and_params(scan_layers)
+
+    def run(cache, tokens):
+        logits, variables = model.apply(
+            {"params": params, "cache": cache},
+            tokens,
+            tokens,
+            enable_dropout=False,
+            decode=True,
+            max_decode_length=TOTAL,
+            mutable=["cache"],
+        )
+        return logits, variables["cache"]
+
+    return jax.jit(run)
+
+
+def prompts():
+    """The texts' beginnings, of unequal lengths, with arbitrary tokens where they end."""
+    tokens = texts()[:, :PROMPT]
+    return np.where(np.arange(PROMPT) < LENGTHS[:, None], tokens, 31)
+
+
+def indices(cache):
+    return [
+        leaf.tolist()
+        for path, leaf in jax.tree.leaves_with_path(cache)
+        if path[-1].key == "cache_index"
+    ]
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+@pytest.mark.parametrize("prefix", [False, True], ids=["causal", "prefix"])
+def test_cached_logits_are_the_uncached_ones(scan_layers, prefix):
+    """A prompt of 1, 4 and 7 tokens at once, then 1, 3, 1 and 2 tokens a row."""
+    whole = texts()
+    both_ways = (np.arange(TOTAL) < LENGTHS[:, None]).astype(int) * prefix
+    expected = uncached(whole, both_ways)
+    logits, cache = fill(scan_layers)(prompts(), LENGTHS, both_ways[:, :PROMPT])
+    for row, length in enumerate(LENGTHS):
+        np.testing.assert_allclose(logits[row, :length], expected[row, :length], atol=1e-5)
+    written = LENGTHS.copy()
+    for count in (1, 3, 1, 2) if not prefix else (1, 3):
+        places = written[:, None] + np.arange(count)
+        tokens = np.take_along_axis(whole, places, axis=1)
+        logits, cache = add(scan_layers)(cache, tokens)
+        found = np.take_along_axis(expected, places[..., None], axis=1)
+        np.testing.assert_allclose(logits, found, atol=1e-5)
+        written += count
+        each = [written.tolist()] * 2
+        assert indices(cache) == ([each] if scan_layers else each)
+
+
+def test_a_row_is_alone_in_its_cache():
+    """Other rows' tokens, lengths and places change nothing in a row."""
+    whole = texts()
+    lengths = np.array([3, 4, 5])
+    logits, cache = fill(True)(prompts(), LENGTHS, np.zeros_like(prompts()))
+    turned = prompts()[[2, 1, 0]]
+    others, other_cache = fill(True)(turned, lengths, np.zeros_like(turned))
+    np.testing.assert_array_equal(logits[1], others[1])
+    for _ in range(2):
+        logits, cache = add(True)(cache, whole[:, 4:5])
+        others, other_cache = add(True)(other_cache, whole[[2, 1, 0], 4:5])
+        np.testing.assert_array_equal(logits[1], others[1])
+
+
+def test_without_lengths_the_whole_prompt_counts():
+    model, params = model_and_params(False)
+    cache = cache_lib.init_cache(model, 3, TOTAL)
+    tokens = texts()[:, :PROMPT]
+    _, variables = model.apply(
+        {"params": params, "cache": cache}, tokens, prefill=True, mutable=["cache"]
+    )
+    assert indices(variables["cache"]) == [[PROMPT] * 3] * 2
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+def test_t5x_can_decode_with_it(scan_layers):
+    """What `t5x.models.DecoderOnlyModel.predict_batch_with_aux` does, to the first new token.
+
+    It makes the cache by decoding ones without one, fills it with all but each row's last token
+    (the mask of the inputs stands where targets would), repeats the rows for two samples (axis 1
+    where `scan_layers`, the index too), and decodes one token a row.
+    """
+    model, params = model_and_params(scan_layers)
+    ones = jnp.ones((3, TOTAL), jnp.int32)
+    made = jax.eval_shape(
+        lambda: model.apply(
+            {"params": params}, ones, ones, enable_dropout=False, decode=True, mutable=["cache"]
+        )[1]["cache"]
+    )
+    empty = cache_lib.init_cache(model, 3, TOTAL)
+    assert made == jax.eval_shape(lambda: empty)
+    assert {path[-1].key for path, _ in jax.tree.leaves_with_path(made)} == {
+        "cached_key",
+        "cached_value",
+        "cache_index",
+    }
+    inputs_mask = (np.arange(TOTAL) < LENGTHS[:, None]).astype(np.int32)
+    inputs = texts() * inputs_mask
+    _, variables = jax.jit(
+        lambda cache: model.apply(
+            {"params": params, "cache": cache},
+            decoder_input_tokens=inputs,
+            decoder_target_tokens=inputs_mask,
+            decoder_causal_attention=None,
+            mutable=["cache"],
+            enable_dropout=False,
+            prefill=True,
+            prefill_lengths=jnp.asarray(LENGTHS - 1),
+        )
+    )(empty)
+    cache_offset = 1 if model.scan_layers else 0
+    cache = jax.tree.map(lambda leaf: jnp.repeat(leaf, 2, cache_offset), variables["cache"])
+    last = np.repeat(texts()[np.arange(3), LENGTHS - 1], 2)[:, None]
+    logits, _ = add(scan_layers)(cache, last)
+    expected = uncached(texts())[np.arange(3), LENGTHS - 1]
+    np.testing.assert_allclose(logits[:, 0], np.repeat(expected, 2, axis=0), atol=1e-5)

@@ -1,0 +1,94 @@
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from teacherlm_jax.models import config as config_lib
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from tests.models import reference
+
+SMALL = reference.SMALL
+
+
+@pytest.mark.parametrize("field", list(SMALL))
+@pytest.mark.parametrize("value", [0, -2, 2.0, "8", True, None])
+def test_sizes_are_whole_numbers_above_zero(field, value):
+    with pytest.raises(ValueError, match=rf"{field} = {value!r}.*at least 1.*gin/models/"):
+        DecoderConfig(**{**SMALL, field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("norm_epsilon", 0.0, "norm_epsilon = 0.0.*above 0"),
+        ("norm_epsilon", math.nan, "norm_epsilon = nan.*above 0"),
+        ("norm_epsilon", "1e-5", "norm_epsilon = '1e-5'.*number"),
+        ("embedding_init_scale", None, "embedding_init_scale = None.*number"),
+        ("dropout_rate", 1.0, r"dropout_rate = 1.0.*\[0, 1\)"),
+        ("dropout_rate", -0.1, r"dropout_rate = -0.1.*\[0, 1\)"),
+        ("dropout_rate", True, "dropout_rate = True.*number"),
+        ("mlp_activation", "swish", "mlp_activation = 'swish'.*gelu.*silu"),
+        ("norm", "batchnorm", "norm = 'batchnorm'.*layernorm.*rmsnorm"),
+        ("position", "rotary", "position = 'rotary'.*alibi.*none"),
+        ("dtype", "float16", "dtype = 'float16'.*bfloat16.*float32"),
+        ("param_dtype", "int8", "param_dtype = 'int8'.*bfloat16.*float32"),
+        ("remat_policy", "minimal", "remat_policy = 'minimal'.*dots.*full.*none"),
+    ],
+)
+def test_errors_say_field_value_and_what_may_be(field, value, message):
+    with pytest.raises(ValueError, match=f"DecoderConfig.{message}"):
+        DecoderConfig(**{**SMALL, field: value})
+
+
+def test_configurations_are_values():
+    one = DecoderConfig(**SMALL)
+    assert one == DecoderConfig(**SMALL) and hash(one) == hash(DecoderConfig(**SMALL))
+    assert one != dataclasses.replace(one, norm="rmsnorm")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.vocab_size = 3
+
+
+def test_types_have_names():
+    config = DecoderConfig(**SMALL, dtype="bfloat16")
+    assert config.compute_dtype == jnp.bfloat16 and config.parameter_dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", list(config_lib.ACTIVATIONS))
+def test_activations_are_their_formulas(name):
+    x = np.linspace(-6, 6, 201)
+    found = jax.jit(config_lib.ACTIVATIONS[name])(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, reference.activation(name, x), atol=2e-6)
+
+
+@functools.cache
+def gradients(remat_policy):
+    """Gradients, and how many matrix products their program has."""
+    cfg = DecoderConfig(**SMALL, remat_policy=remat_policy)
+    params = reference.stack_layers(reference.random_params(cfg))
+    tokens = np.random.default_rng(0).integers(0, 40, (2, 9))
+
+    def loss(params):
+        logits = Decoder(cfg).apply({"params": params}, tokens, tokens, enable_dropout=False)
+        return jnp.sum(jnp.sin(logits))
+
+    lowered = jax.jit(jax.grad(loss)).lower(params)
+    return jax.device_get(lowered.compile()(params)), lowered.as_text().count("dot_general")
+
+
+@pytest.mark.parametrize("policy", sorted(set(config_lib.REMAT_POLICIES) - {"none"}))
+def test_remat_gives_the_same_gradients_for_more_work(policy):
+    usual, products = gradients("none")
+    found, more_products = gradients(policy)
+    assert more_products > products
+    for (path, one), two in zip(jax.tree.leaves_with_path(usual), jax.tree.leaves(found)):
+        np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max(), err_msg=str(path))
+
+
+def test_remat_policies_go_from_little_to_much_saved():
+    counts = [gradients(policy)[1] for policy in ("full", "qkv_attention", "qkv_attention_mlp")]
+    assert counts == sorted(counts, reverse=True) and len(set(counts)) == 3

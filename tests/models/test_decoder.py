@@ -1,0 +1,365 @@
+import functools
+import inspect
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.core import meta
+
+from teacherlm_jax.models import config as config_lib
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import rules as rules_lib
+from teacherlm_jax.partitioning import shardings as shardings_lib
+from tests.models import reference
+from tests.models.reference import SMALL
+
+LENGTH = 12
+PLAIN = {
+    "norm": "rmsnorm",
+    "embedding_norm": False,
+    "use_bias": False,
+    "logits_via_embedding": False,
+    "mlp_activation": "relu",
+}
+# Every choice of norm, embedding norm, biases and tying; activations and positions in turn.
+CHOICES = itertools.product(config_lib.NORMS, (True, False), (True, False), (True, False))
+TURNS = itertools.product(config_lib.ACTIVATIONS, config_lib.POSITION_ENCODINGS)
+FIELDS = ("norm", "embedding_norm", "use_bias", "logits_via_embedding")
+VARIANTS = [
+    {**dict(zip(FIELDS, choice)), "mlp_activation": activation, "position": position}
+    for choice, (activation, position) in zip(CHOICES, itertools.cycle(TURNS))
+]
+
+
+def config(**overrides):
+    return DecoderConfig(**{**SMALL, **overrides})
+
+
+@functools.cache
+def unrolled_params(cfg):
+    return reference.random_params(cfg)
+
+
+def params_of(cfg):
+    params = unrolled_params(DecoderConfig(**{**cfg.__dict__, "scan_layers": False}))
+    return reference.stack_layers(params) if cfg.scan_layers else params
+
+
+@functools.cache
+def forward(cfg):
+    """Jitted logits of (params, tokens, segment ids, positions, both ways)."""
+    model = Decoder(cfg)
+
+    def logits(params, tokens, segment_ids, positions, both_ways):
+        return model.apply(
+            {"params": params},
+            tokens,
+            tokens,
+            segment_ids,
+            positions,
+            both_ways,
+            enable_dropout=False,
+        )
+
+    return jax.jit(logits)
+
+
+def places(segment_ids):
+    """Positions that begin anew in every segment; 0 in padding, as seqio packs."""
+    found = np.zeros_like(segment_ids)
+    for row, ids in enumerate(segment_ids):
+        for place in range(1, len(ids)):
+            if ids[place] and ids[place] == ids[place - 1]:
+                found[row, place] = found[row, place - 1] + 1
+    return found
+
+
+def packed_batch():
+    """Tokens with id 0 among them, packed, padded on the right and on the left, with prefixes."""
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 40, (3, LENGTH))
+    tokens[rng.random(tokens.shape) < 0.25] = 0
+    segment_ids = np.array([[1] * 12, [1] * 4 + [2] * 6 + [0] * 2, [0] * 3 + [1] * 9])
+    both_ways = np.array([[1] * 5 + [0] * 7, [1, 1, 0, 0, 1, 1, 1] + [0] * 5, [0] * 3 + [1] * 9])
+    return tokens, segment_ids, places(segment_ids), both_ways
+
+
+# The whole decoder
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(map(str, v.values())))
+def test_logits_are_those_of_the_float64_reference(variant):
+    cfg = config(**variant, scan_layers=False)
+    tokens, *rest = packed_batch()
+    params = unrolled_params(cfg)
+    # Not jitted: the operations are compiled once for all variants.
+    logits = Decoder(cfg).apply({"params": params}, tokens, tokens, *rest, enable_dropout=False)
+    expected = reference.decoder(cfg, params, tokens, *rest)
+    assert logits.dtype == jnp.float32 and np.isfinite(logits).all()
+    assert expected.std() > 0.5
+    real = rest[0] != 0
+    np.testing.assert_allclose(logits[real], expected[real], atol=3e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("variant", [{}, PLAIN], ids=["default", "plain"])
+def test_scanned_and_unrolled_layers_are_one_model(variant):
+    tokens, *rest = packed_batch()
+    logits, gradients = {}, {}
+    for scan_layers in (True, False):
+        cfg = config(**variant, scan_layers=scan_layers)
+        assert Decoder(cfg).scan_layers == scan_layers
+
+        def loss(params, cfg=cfg):
+            logits = forward(cfg)(params, tokens, *rest)
+            return jnp.sum(jnp.sin(logits)), logits
+
+        result = jax.jit(jax.value_and_grad(loss, has_aux=True))(params_of(cfg))
+        (_, logits[scan_layers]), gradients[scan_layers] = jax.device_get(result)
+    np.testing.assert_allclose(logits[True], logits[False], atol=1e-5)
+    stacked = reference.stack_layers(gradients[False])
+    jax.tree.map(
+        lambda one, two: np.testing.assert_allclose(one, two, atol=2e-5 * np.abs(one).max()),
+        gradients[True],
+        stacked,
+    )
+
+
+def test_random_parameters_differ_by_layer():
+    model = Decoder(config(**PLAIN))
+    row = jnp.zeros((1, 1), jnp.int32)
+    init = jax.jit(lambda key: model.init(key, row, row, enable_dropout=False))
+    kernels = meta.unbox(init(jax.random.key(0)))["params"]["layers"]["mlp"]["wi"]["kernel"]
+    assert np.abs(kernels[0] - kernels[1]).min() > 0
+
+
+# What may depend on what
+
+
+def test_only_what_may_be_seen_has_a_gradient():
+    """Causality, segments and prefixes, as which token's embedding moves which logits."""
+    cfg = config(logits_via_embedding=False)
+    params = params_of(cfg)
+    model = Decoder(cfg)
+    tokens = np.arange(LENGTH)[None]
+    weights = np.random.default_rng(0).standard_normal(40)
+
+    @jax.jit
+    def influence(segment_ids, both_ways):
+        def of_table(table):
+            changed = {**params, "token_embedder": {"embedding": table}}
+            logits = model.apply(
+                {"params": changed},
+                tokens,
+                tokens,
+                segment_ids,
+                None,
+                both_ways,
+                enable_dropout=False,
+            )
+            return logits[0] @ weights
+
+        slopes = jax.jacrev(of_table)(jnp.asarray(params["token_embedder"]["embedding"]))
+        return jnp.abs(slopes).max(axis=-1)[:, :LENGTH]  # [position of logits, of the token]
+
+    one, packed = np.ones(LENGTH, int), np.array([1] * 3 + [2] * 5 + [0] * 4)
+    causal, prefix = np.zeros(LENGTH, int), np.array([1, 1, 0, 1, 1, 1] + [0] * 6)
+    for segment_ids, both_ways in ((one, causal), (packed, causal), (packed, prefix)):
+        found = influence(segment_ids[None], both_ways[None])
+        for query, key in np.ndindex(LENGTH, LENGTH):
+            if reference.may_see(query, key, segment_ids, both_ways):
+                assert found[query, key] > 1e-7, (query, key)
+            else:
+                assert found[query, key] == 0, (query, key)
+
+
+@functools.cache
+def packed_logits():
+    """Two texts, padded on the right alone, packed in both orders, and padded on the left."""
+    cfg = config()
+    rng = np.random.default_rng(3)
+    one, two = rng.integers(1, 40, 5), rng.integers(1, 40, 6)
+    one[[0, 2, 4]] = 0
+    two[[0, 5]] = 0
+    tokens, segment_ids = np.full((6, LENGTH), 13), np.zeros((6, LENGTH), int)
+    spans = [
+        [(0, one)],
+        [(0, two)],
+        [(0, one), (5, two)],
+        [(0, two), (6, one)],
+        [(7, one)],
+        [(0, one)],
+    ]
+    for row, texts in enumerate(spans):
+        for number, (begin, text) in enumerate(texts, 1):
+            tokens[row, begin : begin + len(text)] = text
+            segment_ids[row, begin : begin + len(text)] = number
+    causal = np.zeros_like(tokens)
+
+    def run(tokens):
+        return np.asarray(
+            forward(cfg)(params_of(cfg), tokens, segment_ids, places(segment_ids), causal)
+        )
+
+    return cfg, (one, two), tokens, run
+
+
+def test_padding_and_packing_change_no_logits():
+    cfg, texts, tokens, run = packed_logits()
+    one, two = (
+        reference.decoder(cfg, unrolled_params(config(scan_layers=False)), text[None])[0]
+        for text in texts
+    )
+    logits = run(tokens)
+    for found in (logits[0, :5], logits[2, :5], logits[3, 6:11], logits[4, 7:]):
+        np.testing.assert_allclose(found, one, atol=1e-5)
+    for found in (logits[1, :6], logits[2, 5:11], logits[3, :6]):
+        np.testing.assert_allclose(found, two, atol=1e-5)
+
+
+def test_editing_a_segment_leaves_the_others_unchanged():
+    _, _, tokens, run = packed_logits()
+    usual = run(tokens)
+    edited = tokens.copy()
+    edited[2, 5:11] = (edited[2, 5:11] + 7) % 40
+    edited[:, 11] = 21  # Padding in all rows but the fifth.
+    edited[4] = tokens[4]
+    edited[4, :7] = 0
+    edited[5, 5:] = 0
+    changed = run(edited)
+    np.testing.assert_array_equal(changed[:2, :6], usual[:2, :6])
+    np.testing.assert_array_equal(changed[2, :5], usual[2, :5])
+    np.testing.assert_array_equal(changed[3, :11], usual[3, :11])
+    np.testing.assert_array_equal(changed[4, 7:], usual[4, 7:])
+    np.testing.assert_array_equal(changed[5, :5], usual[5, :5])
+    assert np.abs(changed[2, 5:11] - usual[2, 5:11]).max() > 0.1
+
+
+def test_id_0_is_a_token_like_any_other():
+    _, (one, _), tokens, run = packed_logits()
+    assert one[2] == 0
+    usual = run(tokens)
+    edited = tokens.copy()
+    edited[0, 2] = 5
+    changed = run(edited)
+    np.testing.assert_array_equal(changed[0, :2], usual[0, :2])
+    # The token itself and all after it feel the change: a 0 was neither masked nor skipped.
+    assert (np.abs(changed[0, 2:5] - usual[0, 2:5]).max(axis=-1) > 1e-3).all()
+
+
+def test_targets_are_never_read():
+    cfg = config(**PLAIN, scan_layers=False)
+    model, tokens = Decoder(cfg), packed_batch()[0]
+    apply = functools.partial(model.apply, {"params": params_of(cfg)}, enable_dropout=False)
+    usual = apply(tokens, tokens)
+    np.testing.assert_array_equal(usual, apply(tokens, np.zeros_like(tokens)))
+    np.testing.assert_array_equal(usual, apply(tokens))
+
+
+# Parameters
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+@pytest.mark.parametrize("variant", [{}, PLAIN], ids=["default", "plain"])
+def test_every_parameter_has_known_axes_a_name_a_dimension(variant, scan_layers):
+    model = Decoder(config(**variant, scan_layers=scan_layers))
+    row = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    boxed = jax.eval_shape(
+        lambda row: model.init(jax.random.key(0), row, row, enable_dropout=False)["params"], row
+    )
+    known = dict(rules_lib.LOGICAL_AXIS_RULES)
+    sizes = {"vocab": 40, "embed": 16, "heads": 3, "kv": 8, "mlp": 24, "norm": 16, "layers": 2}
+    leaves = jax.tree_util.tree_leaves_with_path(
+        boxed, is_leaf=lambda leaf: isinstance(leaf, meta.AxisMetadata)
+    )
+    assert len(leaves) >= 9
+    names = shardings_lib.logical_axes(boxed)
+    for path, leaf in leaves:
+        assert isinstance(leaf, meta.AxisMetadata), path
+        assert set(leaf.names) <= known.keys(), path
+        assert leaf.unbox().shape == tuple(sizes[name] for name in leaf.names), path
+        assert (leaf.names[0] == "layers") == (scan_layers and path[0].key == "layers"), path
+        assert functools.reduce(lambda tree, key: tree[key.key], path, names) == leaf.names
+
+
+@pytest.mark.parametrize("variant", [{}, PLAIN], ids=["default", "plain"])
+def test_types_of_parameters_and_logits(variant):
+    cfg = config(**variant, dtype="bfloat16", param_dtype="bfloat16", scan_layers=False)
+    model = Decoder(cfg)
+    row = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    shapes = jax.eval_shape(lambda row: model.init(jax.random.key(0), row, row), row)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("bfloat16")}
+    tokens, *rest = packed_batch()
+    whole = unrolled_params(config(**variant, scan_layers=False))
+    half = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), whole)
+    logits = model.apply({"params": half}, tokens, tokens, *rest, enable_dropout=False)
+    expected = reference.decoder(cfg, whole, tokens, *rest)
+    assert logits.dtype == jnp.float32
+    real = rest[0] != 0
+    assert np.abs(logits[real] - expected[real]).max() < 0.1 * np.abs(expected).max()
+    # Sums in float32 that were not cut to bfloat16 on the way.
+    assert np.any(logits != logits.astype(jnp.bfloat16).astype(jnp.float32))
+
+
+# The call
+
+
+def test_the_call_is_that_of_t5x():
+    """`t5x.models.DecoderOnlyModel` passes these by place and these by name."""
+    parameters = inspect.signature(Decoder.__call__).parameters
+    by_place = [name for name, p in parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD]
+    by_name = {name: p.default for name, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
+    assert by_place == [
+        "self",
+        "decoder_input_tokens",
+        "decoder_target_tokens",
+        "decoder_segment_ids",
+        "decoder_positions",
+        "decoder_causal_attention",
+    ]
+    assert by_name == {
+        "enable_dropout": True,
+        "decode": False,
+        "max_decode_length": None,
+        "prefill": False,
+        "prefill_lengths": None,
+    }
+
+
+def test_decoding_while_filling_is_refused():
+    row = jnp.zeros((1, 1), jnp.int32)
+    with pytest.raises(ValueError, match="decode and prefill are both True"):
+        Decoder(config()).init(jax.random.key(0), row, row, decode=True, prefill=True)
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+def test_dropout_is_decided_by_its_key(scan_layers):
+    """A model of all zeros but the last bias of each block: what is left is the noise itself."""
+    cfg = config(norm="rmsnorm", vocab_size=16, logits_via_embedding=False, embedding_norm=False)
+    cfg = DecoderConfig(**{**cfg.__dict__, "dropout_rate": 0.4, "scan_layers": scan_layers})
+    params = jax.tree.map(np.zeros_like, reference.random_params(cfg))
+    for number in range(cfg.num_layers):
+        params[f"layers_{number}"]["mlp"]["wo"]["bias"] += 1
+    params["decoder_norm"]["scale"] += 1
+    params["logits_dense"]["kernel"] = np.eye(16, dtype=np.float32)
+    params = reference.stack_layers(params) if scan_layers else params
+    tokens = np.zeros((2, 50), int)
+
+    @jax.jit
+    def noisy(key):
+        return Decoder(cfg).apply({"params": params}, tokens, tokens, rngs={"dropout": key})
+
+    usual = noisy(jax.random.key(0))
+    np.testing.assert_array_equal(usual, noisy(jax.random.key(0)))
+    assert np.mean(usual != noisy(jax.random.key(1))) > 0.3
+    # Kept by both blocks, one, or none: each block drops for itself, 4 of 10 entries.
+    kept = np.round(2 * usual / usual.max(axis=-1, keepdims=True))
+    shares = [np.mean(kept == count) for count in range(3)]
+    np.testing.assert_allclose(shares, [0.16, 0.48, 0.36], atol=0.05)
+    quiet = Decoder(cfg).apply({"params": params}, tokens, tokens, enable_dropout=False)
+    np.testing.assert_allclose(quiet, 1, rtol=1e-5)

@@ -1,0 +1,186 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax.core import meta
+from jax.sharding import NamedSharding, PartitionSpec
+
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.partitioning import rules as rules_lib
+from teacherlm_jax.partitioning import shardings as shardings_lib
+from teacherlm_jax.training import state as state_lib
+from teacherlm_jax.training.optimizer import AdamW, Muon
+from teacherlm_jax.training.placement import Placement
+
+CONFIG = DecoderConfig(
+    vocab_size=40,
+    num_layers=2,
+    emb_dim=16,
+    num_heads=4,
+    head_dim=4,
+    mlp_dim=24,
+    logits_via_embedding=False,
+)
+P = PartitionSpec
+# By hand, for parameters with a layer axis; those without lose the first None.
+EXPECTED = {
+    "token_embedder/embedding": P("tensor", "fsdp"),
+    "embedding_norm/scale": P(None),
+    "embedding_norm/bias": P(None),
+    "decoder_norm/scale": P(None),
+    "decoder_norm/bias": P(None),
+    "logits_dense/kernel": P("fsdp", "tensor"),
+    "layers/pre_self_attention_norm/scale": P(None, None),
+    "layers/pre_self_attention_norm/bias": P(None, None),
+    "layers/self_attention/query/kernel": P(None, "fsdp", "tensor", None),
+    "layers/self_attention/query/bias": P(None, "tensor", None),
+    "layers/self_attention/key/kernel": P(None, "fsdp", "tensor", None),
+    "layers/self_attention/key/bias": P(None, "tensor", None),
+    "layers/self_attention/value/kernel": P(None, "fsdp", "tensor", None),
+    "layers/self_attention/value/bias": P(None, "tensor", None),
+    "layers/self_attention/out/kernel": P(None, "tensor", None, "fsdp"),
+    "layers/self_attention/out/bias": P(None, "fsdp"),
+    "layers/pre_mlp_norm/scale": P(None, None),
+    "layers/pre_mlp_norm/bias": P(None, None),
+    "layers/mlp/wi/kernel": P(None, "fsdp", "tensor"),
+    "layers/mlp/wi/bias": P(None, "tensor"),
+    "layers/mlp/wo/kernel": P(None, "tensor", "fsdp"),
+    "layers/mlp/wo/bias": P(None, "fsdp"),
+}
+MATRICES = {name for name in EXPECTED if name.startswith("layers/") and name.endswith("/kernel")}
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return mesh_lib.make_mesh(mesh_lib.MeshConfig(fsdp=2, tensor=2))
+
+
+def name_of(path):
+    return "/".join(str(getattr(part, "key", getattr(part, "name", part))) for part in path)
+
+
+def boxed(names, *shape):
+    return nn.LogicallyPartitioned(jax.ShapeDtypeStruct(shape, jnp.float32), names)
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+def test_every_parameter_has_its_sharding(mesh, scan_layers):
+    model = Decoder(DecoderConfig(**{**CONFIG.__dict__, "scan_layers": scan_layers}))
+    expected = dict(EXPECTED)
+    if not scan_layers:
+        rest = {name: spec for name, spec in EXPECTED.items() if not name.startswith("layers/")}
+        blocks = {
+            f"layers_{number}/{name.removeprefix('layers/')}": P(*spec[1:])
+            for name, spec in EXPECTED.items()
+            if name.startswith("layers/")
+            for number in range(2)
+        }
+        expected = {**rest, **blocks}
+    found = shardings_lib.tree_shardings(state_lib.boxed_params(model), mesh)
+    specs = {name_of(path): leaf.spec for path, leaf in jax.tree.leaves_with_path(found)}
+    assert specs == expected
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(1e-3), Muon(1e-3)], ids=["AdamW", "Muon"])
+def test_every_leaf_of_the_optimizers_state_lies_as_its_parameter(mesh, optimizer):
+    model = Decoder(CONFIG)
+    built = optimizer.build(state_lib.boxed_params(model))
+    state = Placement(model, built, mesh).abstract_state
+    mirrored = {}
+    for path, leaf in jax.tree.leaves_with_path(state.opt_state):
+        place = name_of(path)
+        owners = [name for name in EXPECTED if place.endswith(f"/{name}")]
+        if not owners:
+            # A count of steps or the like.
+            assert math.prod(leaf.shape) == 1, place
+            assert leaf.sharding.is_fully_replicated
+            continue
+        assert leaf.sharding.spec == EXPECTED[owners[0]], place
+        moment = place.removesuffix(f"/{owners[0]}").rpartition("/")[2]
+        mirrored.setdefault(moment, []).append(owners[0])
+    if isinstance(optimizer, AdamW):
+        assert {moment: sorted(names) for moment, names in mirrored.items()} == {
+            "mu": sorted(EXPECTED),
+            "nu": sorted(EXPECTED),
+        }
+    else:  # Muon keeps one moment of its matrices; Adam two of the rest.
+        assert sorted(mirrored["mu"]) == sorted(EXPECTED)
+        assert sorted(mirrored["nu"]) == sorted(EXPECTED.keys() - MATRICES)
+
+
+def test_arrays_lie_as_said_and_logits_are_those_of_one_device(mesh):
+    model = Decoder(CONFIG)
+    placement = Placement(model, None, mesh)
+    params = placement.scratch_params(0)
+    for path, leaf in jax.tree.leaves_with_path(params):
+        assert leaf.sharding.spec == EXPECTED[name_of(path)]
+    kernel = params["layers"]["mlp"]["wi"]["kernel"]
+    assert kernel.shape == (2, 16, 24)
+    assert {shard.data.shape for shard in kernel.addressable_shards} == {(2, 8, 12)}
+    alone = Placement(model, None, mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1)))
+    lone_params = alone.scratch_params(0)
+    jax.tree.map(
+        lambda one, two: np.testing.assert_allclose(one, two, atol=1e-7), params, lone_params
+    )
+    tokens = np.random.default_rng(0).integers(0, 40, (8, 6)).astype(np.int32)
+
+    def logits(params, tokens):
+        return model.apply({"params": params}, tokens, enable_dropout=False)
+
+    with rules_lib.activate(mesh):
+        found = jax.jit(logits)(params, placement.place({"tokens": tokens})["tokens"])
+    # The constraint on logits is alive: the program did not gather them.
+    assert found.sharding.spec == P(("data", "fsdp"), None, "tensor")
+    expected = jax.jit(logits)(lone_params, tokens)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_bare_leaves_are_replicated_and_masked_ones_stay_empty(mesh):
+    tree = {
+        "count": jax.ShapeDtypeStruct((3,), jnp.int32),
+        "masked": nn.LogicallyPartitioned((), ("embed",)),
+        "row": boxed(("embed",), 4),
+    }
+    found = shardings_lib.tree_shardings(tree, mesh)
+    assert found["count"].is_fully_replicated
+    assert found["masked"] == ()
+    assert found["row"] == NamedSharding(mesh, P("fsdp"))
+
+
+def test_an_unknown_axis_is_an_error_that_names_it(mesh):
+    with pytest.raises(ValueError, match=r"'width' of \('embed', 'width'\) has no rule"):
+        shardings_lib.tree_shardings({"w": boxed(("embed", "width"), 4, 4)}, mesh)
+
+
+def test_a_dimension_that_does_not_divide_is_an_error_with_numbers(mesh):
+    tree = {"mlp": {"kernel": boxed(("embed", "mlp"), 4, 15)}}
+    message = (
+        r"\['mlp'\]\['kernel'\]: dimension mlp of 15 does not divide over mesh axes tensor of 2 "
+        r"devices; choose a mesh size that divides 15: \[1, 3, 5, 15\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        shardings_lib.tree_shardings(tree, mesh)
+
+
+def test_rules_are_validated(mesh):
+    with pytest.raises(ValueError, match="two rules"):
+        shardings_lib.tree_shardings({}, mesh, [("embed", None), ("embed", "fsdp")])
+
+
+def test_rows_lie_over_data_and_fsdp(mesh):
+    sharding = shardings_lib.batch_sharding(mesh)
+    assert sharding.spec == P(("data", "fsdp"))
+    assert sharding.shard_shape((8, 5)) == (2, 5)
+    assert shardings_lib.batch_sharding(mesh, [("activation_batch", "data")]).spec == P("data")
+
+
+def test_names_of_a_tree():
+    tree = {"kernel": boxed(("embed", "mlp"), 4, 4), "count": jax.ShapeDtypeStruct((2,), jnp.int32)}
+    names = {"kernel": ("embed", "mlp"), "count": (None,)}
+    assert shardings_lib.logical_axes(tree) == names
+    assert isinstance(tree["kernel"], meta.AxisMetadata)

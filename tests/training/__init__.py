@@ -1,0 +1,1 @@
+"""Tests of teacherlm_jax.training."""

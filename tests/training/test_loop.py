@@ -1,0 +1,299 @@
+"""The loop: order of batches, metrics, saves, bad losses and ways to stop."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from teacherlm_jax.metrics.sums import WeightedSum
+from teacherlm_jax.training import loop as loop_lib
+
+
+def metrics_of(step, **changes):
+    """Metrics of a step as the jitted step gives them; every step weighs otherwise."""
+    weight = np.float32(1 + step % 3)
+    values = {
+        "loss": np.float32(10 - step) * weight,
+        "accuracy": np.float32(0.5) * weight,
+        "tokens": np.float32(2 * step + 1),
+        "gradient_norm": np.float32(step),
+        "parameter_norm": np.float32(100 + step),
+        **changes,
+    }
+    for name in ("loss", "accuracy"):
+        values[name] = WeightedSum(values[name], weight)
+    return values
+
+
+class Run:
+    """A loop whose state is the number of updates done; keeps what happened."""
+
+    def __init__(self, *, period=4, save_period=1000, last=10, on_step=None):
+        self.log = loop_lib.MetricLog(period, lambda step: 0.5 * step)
+        self.saved, self.seen, self.made = [], [], []
+        self.on_step = on_step or (lambda step: metrics_of(step))
+        self.last = last
+        self.loop = loop_lib.Loop(
+            step_fn=self.step,
+            place=lambda arrays: {name: array + 1 for name, array in arrays.items()},
+            save=self.save,
+            is_due=lambda step: step == last or step % save_period == 0,
+            log=self.log,
+            description="test",
+        )
+
+    def batches(self, step):
+        self.made.append(step)
+        return [f"table:{step}", f"table:{step}b"], {"x": np.array(step)}
+
+    def step(self, state, arrays, rng):
+        assert rng == "noise"
+        self.seen.append(int(arrays["x"]) - 1)
+        return state + 1, self.on_step(state + 1)
+
+    def save(self, step, state, rows):
+        self.saved.append((step, state, len(rows)))
+
+    def run(self, first=0):
+        return self.loop.run(first, self.batches, first, self.last, "noise")
+
+    @property
+    def saved_steps(self):
+        return [step for step, _, _ in self.saved]
+
+
+# Batches
+
+
+def test_every_step_sees_its_own_batch_once():
+    run = Run(last=7)
+    assert run.run() == 7
+    assert run.seen == run.made == list(range(7))
+
+
+def test_a_later_start_sees_the_batches_from_there():
+    run = Run(last=7)
+    assert run.run(first=4) == 7
+    assert run.seen == run.made == [4, 5, 6]
+
+
+def test_nothing_is_left_to_do():
+    run = Run(last=7)
+    assert run.run(first=7) == 7
+    assert run.made == run.saved == run.log.rows == []
+
+
+def test_the_next_batch_is_made_while_a_step_runs():
+    made = {step: threading.Event() for step in range(6)}
+
+    def wait_for_next(step):
+        assert step == run.last or made[step].wait(10)
+        return metrics_of(step)
+
+    run = Run(last=5, on_step=wait_for_next)
+    batches = run.batches
+    run.batches = lambda step: (made[step].set(), batches(step))[1]
+    assert run.run() == 5
+    assert run.made == list(range(5))
+
+
+def test_an_error_in_a_batch_is_raised():
+    run = Run(last=5)
+
+    def broken(step):
+        raise OSError("disk gone") if step == 3 else ValueError("not yet")
+
+    good = run.batches
+    run.batches = lambda step: broken(step) if step == 3 else good(step)
+    with pytest.raises(OSError, match="disk gone"):
+        run.run()
+    assert run.seen == [0, 1, 2]
+
+
+# Saves and metrics
+
+
+def test_saves_come_when_due_with_the_rows_up_to_there():
+    run = Run(period=4, save_period=3, last=10)
+    run.run()
+    assert run.saved == [(3, 3, 0), (6, 6, 1), (9, 9, 2), (10, 10, 3)]
+
+
+def test_rows_are_means_over_tokens_of_the_steps_of_a_period():
+    run = Run(period=4, last=10)
+    run.run()
+    assert [row["step"] for row in run.log.rows] == [4, 8, 10]
+    for row, steps in zip(run.log.rows, ([1, 2, 3, 4], [5, 6, 7, 8], [9, 10]), strict=True):
+        weights = np.array([1 + step % 3 for step in steps], np.float64)
+        losses = np.array([10 - step for step in steps], np.float64)
+        assert row["loss"] == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
+        assert row["accuracy"] == 0.5
+        assert row["target_tokens"] == weights.sum()
+        assert row["tokens"] == sum(2 * step + 1 for step in steps)
+        assert row["gradient_norm"] == steps[-1]
+        assert row["parameter_norm"] == 100 + steps[-1]
+        assert row["learning_rate"] == 0.5 * (steps[-1] - 1)
+        assert row["tokens_per_second"] > 0
+    assert json.loads(json.dumps(run.log.rows)) == run.log.rows
+
+
+def test_rows_of_replicas_hold_a_list_and_count_all_tokens():
+    both = np.array([1.0, 2.0], np.float32)
+    log = loop_lib.MetricLog(2, lambda step: 0.1)
+    for step in (1, 2):
+        row = log.add(
+            step,
+            {
+                "loss": WeightedSum(step * both, np.array([1.0, 4.0], np.float32)),
+                "accuracy": WeightedSum(0 * both, np.array([1.0, 4.0], np.float32)),
+                "tokens": np.array([3.0, 5.0], np.float32),
+                "gradient_norm": both,
+                "parameter_norm": both,
+            },
+            is_last=False,
+        )
+    assert row["loss"] == [1.5, 0.75]
+    assert row["gradient_norm"] == [1.0, 2.0]
+    assert (row["target_tokens"], row["tokens"]) == (10, 16)
+    assert json.loads(json.dumps(row)) == row
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6, 9])
+def test_a_row_under_way_goes_on_in_a_later_process(stop):
+    whole, first, second = (loop_lib.MetricLog(4, lambda step: 0.1) for _ in range(3))
+    for step in range(1, 11):
+        whole.add(step, metrics_of(step), step == 10)
+    for step in range(1, stop + 1):
+        first.add(step, metrics_of(step), False)
+    second.rows, second.sums = json.loads(json.dumps([first.rows, first.sums]))
+    for step in range(stop + 1, 11):
+        second.add(step, metrics_of(step), step == 10)
+    assert len(second.rows) == 3
+    for row, expected in zip(second.rows, whole.rows, strict=True):
+        rate = expected.pop("tokens_per_second")
+        assert row.pop("tokens_per_second") > 0 and rate > 0
+        assert row == expected
+
+
+def test_a_step_without_weight_gives_a_row_of_zeros():
+    log = loop_lib.MetricLog(1, lambda step: 0.1)
+    nothing = WeightedSum(np.float32(0), np.float32(0))
+    row = log.add(1, metrics_of(1) | {"loss": nothing, "accuracy": nothing}, False)
+    assert row["loss"] == row["accuracy"] == row["target_tokens"] == 0
+
+
+# Bad losses
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": np.float32(np.nan)}, "loss is nan"),
+        ({"loss": np.float32(np.inf)}, "loss is inf"),
+        ({"gradient_norm": np.float32(np.nan)}, "gradient norm is nan"),
+        ({"parameter_norm": np.float32(np.inf)}, "parameter norm is inf"),
+    ],
+)
+@pytest.mark.parametrize(("bad", "good"), [(5, 4), (6, 4)])
+def test_what_is_not_finite_ends_the_run_and_is_never_saved(changes, message, bad, good):
+    run = Run(
+        save_period=2,
+        on_step=lambda step: metrics_of(step, **(changes if step >= bad else {})),
+    )
+    with pytest.raises(loop_lib.NonFiniteLossError, match=f"{message} at step {bad} ") as caught:
+        run.run()
+    assert f"(examples table:{bad - 1}, table:{bad - 1}b)" in str(caught.value)
+    assert f"last good checkpoint is step {good}." in str(caught.value)
+    assert run.saved_steps == [2, 4]
+
+
+def test_the_last_good_checkpoint_may_be_of_an_earlier_process_or_of_none():
+    def nan(step):
+        return metrics_of(step, loss=np.float32(np.nan))
+
+    with pytest.raises(loop_lib.NonFiniteLossError, match=r"at step 1 .*Nothing is saved"):
+        Run(on_step=nan).run()
+    with pytest.raises(loop_lib.NonFiniteLossError, match=r"at step 8 .*checkpoint is step 7"):
+        Run(on_step=nan).run(first=7)
+
+
+def test_one_bad_replica_ends_the_run_and_long_lists_of_examples_are_cut():
+    run = Run(on_step=lambda step: metrics_of(step, gradient_norm=np.array([1.0, np.nan])))
+    run.batches = lambda step: ([f"e{row}" for row in range(9)], {"x": np.array(step)})
+    with pytest.raises(loop_lib.NonFiniteLossError, match=r"\(examples e0, e1, e2, e3, \.\.\.\)"):
+        run.run()
+
+
+# Stops
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_the_step_saved(number):
+    def kill_at_3(step):
+        if step == 3:
+            os.kill(os.getpid(), number)
+        return metrics_of(step)
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    run = Run(on_step=kill_at_3)
+    with pytest.raises(KeyboardInterrupt, match="after step 3, which is saved"):
+        run.run()
+    assert run.saved == [(3, 3, 0)]
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert run.run(first=3) == 10
+    assert run.saved_steps == [3, 10]
+
+
+def test_a_stop_at_a_step_that_is_due_saves_once():
+    def kill_at_4(step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return metrics_of(step)
+
+    run = Run(save_period=2, on_step=kill_at_4)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert run.saved_steps == [2, 4]
+
+
+def test_a_bad_loss_is_not_saved_by_a_stop_either():
+    def kill_at_3(step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return metrics_of(step, loss=np.float32(np.nan if step == 3 else 1.0))
+
+    run = Run(on_step=kill_at_3)
+    with pytest.raises(loop_lib.NonFiniteLossError, match="at step 3"):
+        run.run()
+    assert run.saved == []
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    def kill_twice(step):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return metrics_of(step)
+
+    run = Run(on_step=kill_twice)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert run.saved == [] and run.log.rows == []
+
+
+def test_a_loop_in_another_thread_leaves_signals_alone():
+    before = signal.getsignal(signal.SIGINT)
+    handlers = []
+
+    def note_handler(step):
+        handlers.append(signal.getsignal(signal.SIGINT))
+        return metrics_of(step)
+
+    run = Run(on_step=note_handler)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    thread.join()
+    assert run.saved_steps == [10]
+    assert set(handlers) == {before}

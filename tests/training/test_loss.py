@@ -1,0 +1,91 @@
+"""Cross-entropy against float64 numpy."""
+
+import jax
+import numpy as np
+import pytest
+
+from teacherlm_jax.training.loss import cross_entropy
+
+
+def random_case(seed=0, scale=3.0, shape=(3, 5, 11)):
+    rng = np.random.default_rng(seed)
+    logits = (scale * rng.normal(size=shape)).astype(np.float32)
+    targets = rng.integers(0, shape[-1], shape[:-1]).astype(np.int32)
+    weights = (rng.random(shape[:-1]) < 0.6).astype(np.float32)
+    weights[0, :2] = (0.5, 2.0)
+    return logits, targets, weights
+
+
+def reference(logits, targets, weights, z_loss):
+    """Sums, and the gradient of the summed loss, in float64."""
+    logits, weights = logits.astype(np.float64), weights.astype(np.float64)
+    largest = logits.max(-1)
+    log_z = largest + np.log(np.exp(logits - largest[..., None]).sum(-1))
+    one_hot = np.eye(logits.shape[-1])[targets]
+    chosen = (logits * one_hot).sum(-1)
+    loss = log_z - chosen + z_loss * log_z**2
+    right = chosen == largest
+    softmax = np.exp(logits - log_z[..., None])
+    gradient = softmax - one_hot + 2 * z_loss * (log_z[..., None] * softmax)
+    return (
+        (loss * weights).sum(),
+        (right * weights).sum(),
+        weights.sum(),
+        gradient * weights[..., None],
+    )
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 0.01])
+def test_sums_and_gradient_are_those_of_float64(z_loss):
+    logits, targets, weights = random_case()
+    loss, right, weight, gradient = reference(logits, targets, weights, z_loss)
+    sums = cross_entropy(logits, targets, weights, z_loss)
+    np.testing.assert_allclose(sums["loss"].total, loss, rtol=1e-6)
+    np.testing.assert_allclose(sums["loss"].mean(), loss / weight, rtol=1e-6)
+    assert sums["accuracy"].total == right > 0
+    assert sums["accuracy"].weight == sums["loss"].weight == weight
+    found = jax.grad(lambda x: cross_entropy(x, targets, weights, z_loss)["loss"].total)(logits)
+    np.testing.assert_allclose(found, gradient, atol=1e-6)
+
+
+def test_a_position_without_weight_changes_nothing():
+    logits, targets, weights = random_case()
+    changed, others = logits.copy(), targets.copy()
+    changed[weights == 0] = 1e4
+    others[weights == 0] = 0
+    for name, value in cross_entropy(logits, targets, weights, 0.01).items():
+        other = cross_entropy(changed, others, weights, 0.01)[name]
+        assert (value.total, value.weight) == (other.total, other.weight)
+
+
+def test_sums_of_halves_are_the_sum():
+    logits, targets, weights = random_case()
+    whole = cross_entropy(logits, targets, weights)
+    first = cross_entropy(logits[:1], targets[:1], weights[:1])
+    second = cross_entropy(logits[1:], targets[1:], weights[1:])
+    for name in ("loss", "accuracy"):
+        both = first[name] + second[name]
+        np.testing.assert_allclose(both.total, whole[name].total, rtol=1e-6)
+        assert both.weight == whole[name].weight
+
+
+def test_large_logits_neither_overflow_nor_lose_the_loss():
+    logits = np.array([[[1e4, 0.0, -1e4]]], np.float32)
+    ones = np.ones((1, 1), np.float32)
+    for target, expected in ((0, 0.0), (1, 1e4), (2, 2e4)):
+        targets = np.full((1, 1), target, np.int32)
+        np.testing.assert_allclose(cross_entropy(logits, targets, ones)["loss"].total, expected)
+
+
+def test_a_tie_with_the_largest_counts_as_right_and_nan_as_wrong():
+    logits = np.array([[[2.0, 2.0, 1.0], [2.0, 2.0, 1.0], [np.nan, 0.0, 0.0]]], np.float32)
+    targets = np.array([[1, 2, 1]], np.int32)
+    sums = cross_entropy(logits, targets, np.ones((1, 3), np.float32))
+    assert sums["accuracy"].total == 1
+    assert np.isnan(sums["loss"].total)
+
+
+def test_nothing_with_weight_is_a_mean_of_zero():
+    logits, targets, weights = random_case()
+    sums = cross_entropy(logits, targets, np.zeros_like(weights))
+    assert sums["loss"].mean() == 0

@@ -1,0 +1,190 @@
+"""The same run on every mesh, and students trained together as apart."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+from teacherlm_jax.data.batches import ReplicaBatches
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
+from teacherlm_jax.training import optimizer as optimizer_lib
+from teacherlm_jax.training import placement as placement_lib
+from teacherlm_jax.training import state as state_lib
+from teacherlm_jax.training.placement import Placement
+from tests.training import tiny
+
+STEPS = 20
+MODEL = Decoder(tiny.config())
+OPTIMIZER = optimizer_lib.Muon(5e-3, 2e-2).build(state_lib.boxed_params(MODEL))
+
+MESHES = {
+    "1": MeshConfig(device_count=1),
+    "data 8": MeshConfig(data=8, device_count=8),
+    "fsdp 8": MeshConfig(data=1, fsdp=8, device_count=8),
+    "fsdp 4, tensor 2": MeshConfig(data=1, fsdp=4, tensor=2, device_count=8),
+    "2, 2, 2": MeshConfig(data=2, fsdp=2, tensor=2, device_count=8),
+}
+
+
+@functools.cache
+def placement(mesh):
+    return Placement(MODEL, OPTIMIZER, make_mesh(MESHES[mesh]))
+
+
+def train(placement, batches, start):
+    """Losses [step] or [step, replica], and the ids of every step."""
+    state, rng = placement.start(start), placement.rng(0)
+    losses, ids = [], []
+    for step in range(STEPS):
+        step_ids, arrays = batches(step)
+        state, metrics = placement.step_fn(state, placement.place(arrays), rng)
+        losses.append(np.asarray(metrics["loss"].mean()))
+        ids.append(step_ids)
+    return np.stack(losses), ids, state
+
+
+@functools.cache
+def apart(seed):
+    """A student alone on one device."""
+    alone = placement("1")
+    return train(alone, tiny.batches(4, seed), alone.scratch_params(0))
+
+
+# Meshes
+
+
+@functools.cache
+def on_mesh(mesh):
+    losses, _, state = train(placement(mesh), tiny.batches(8), placement(mesh).scratch_params(0))
+    return losses, state
+
+
+@pytest.mark.parametrize("mesh", [name for name in MESHES if name != "1"])
+def test_the_same_run_has_the_same_losses_on_every_mesh(mesh):
+    losses, state = on_mesh(mesh)
+    expected, _ = on_mesh("1")
+    assert expected[-1] < expected[0] - 0.5
+    np.testing.assert_allclose(losses, expected, atol=1e-5)
+    # The state stays where it was put.
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, placement(mesh).abstract_state)
+    assert jax.tree.map(lambda leaf: leaf.sharding, state) == shardings
+
+
+def test_parameters_and_their_moments_are_cut_as_the_axes_say():
+    state = on_mesh("fsdp 4, tensor 2")[1]
+    kernel = state.params["layers_0"]["self_attention"]["query"]["kernel"]
+    assert kernel.sharding.spec == PartitionSpec("fsdp", "tensor", None)
+    assert kernel.addressable_shards[0].data.shape == (4, 1, 8)
+    cut = [
+        leaf
+        for leaf in jax.tree.leaves(state.opt_state)
+        if leaf.ndim > 1 and leaf.addressable_shards[0].data.size * 8 == leaf.size
+    ]
+    # Muon keeps one moment of 6 kernels, Adam two of the embeddings and of the output.
+    assert len(cut) == 6 + 2 * 2
+
+
+def test_scratch_parameters_are_the_same_on_every_mesh():
+    for mesh in ("fsdp 8", "2, 2, 2"):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            placement(mesh).scratch_params(3),
+            placement("1").scratch_params(3),
+        )
+
+
+def test_constraints_on_activations_take_effect():
+    """Linen drops them without a word where no mesh is set; that would only cost speed."""
+    place = placement("2, 2, 2")
+    arrays = jax.eval_shape(lambda: tiny.batches(8)(0)[1])
+    text = place.step_fn.lower(place.abstract_state, arrays, place.rng(0)).as_text()
+    constraints = [line for line in text.splitlines() if "sharding_constraint" in line]
+    assert any("tensor<8x12x2x8xf32>" in line and '"tensor"' in line for line in constraints)
+    assert any("tensor<8x12x40xf32>" in line and '"tensor"' in line for line in constraints)
+    assert all('"data", "fsdp"' in line for line in constraints if "tensor<8x12x" in line)
+
+
+def test_a_batch_is_cut_by_rows():
+    arrays = tiny.batches(8)(0)[1]
+    placed = placement("2, 2, 2").place(arrays)
+    for name, array in arrays.items():
+        assert placed[name].addressable_shards[0].data.shape == (2, 12)
+        np.testing.assert_array_equal(placed[name], array)
+
+
+def test_training_leaves_the_parameters_that_it_started_from():
+    alone = placement("1")
+    start = alone.scratch_params(0)
+    before = jax.tree.map(np.array, start)
+    alone.step_fn(alone.start(start), alone.place(tiny.batches(8)(0)[1]), alone.rng(0))
+    jax.tree.map(np.testing.assert_array_equal, before, start)
+
+
+def test_a_placement_without_an_optimizer_has_parameters_alone():
+    reader = Placement(MODEL, None, make_mesh(MESHES["1"]))
+    assert reader.abstract_params["token_embedder"]["embedding"].shape == (40, 16)
+    with pytest.raises(ValueError, match="no optimizer"):
+        _ = reader.abstract_state
+
+
+# Replicas
+
+
+@pytest.mark.parametrize(("replicas", "devices"), [(2, 2), (2, 1), (3, 3)])
+def test_students_of_different_seeds_trained_together_are_as_apart(replicas, devices):
+    mesh = placement_lib.replica_mesh(replicas, jax.devices()[:devices])
+    assert mesh.size == devices
+    together = Placement(MODEL, OPTIMIZER, mesh, replicas)
+    batches = ReplicaBatches([tiny.batches(4, seed) for seed in range(replicas)])
+    losses, ids, state = train(together, batches, placement("1").scratch_params(0))
+    alone = [apart(seed) for seed in range(replicas)]
+    assert losses.shape == (STEPS, replicas)
+    assert np.abs(losses[:, 0] - losses[:, 1]).max() > 0.01
+    for step in range(STEPS):
+        assert ids[step] == [name for student in alone for name in student[1][step]]
+    np.testing.assert_allclose(losses, np.stack([run[0] for run in alone], 1), atol=1e-5)
+    assert np.array_equal(state.step, [STEPS] * replicas)
+    for replica in range(replicas):
+        jax.tree.map(
+            lambda leaf, own, replica=replica: np.testing.assert_allclose(
+                leaf[replica], own, atol=1e-3
+            ),
+            state.params,
+            alone[replica][2].params,
+        )
+
+
+@pytest.mark.parametrize(
+    ("replicas", "devices", "used"), [(1, 8, 1), (2, 8, 2), (3, 2, 1), (4, 3, 2), (6, 4, 3)]
+)
+def test_replicas_use_as_many_devices_as_they_divide_over(replicas, devices, used):
+    assert placement_lib.replica_mesh(replicas, jax.devices()[:devices]).size == used
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_replicas_on_one_device_run_each_its_own_step(platform, replicas):
+    def step(state, batch, rng):
+        noise = jax.random.uniform(rng)
+        return state + jnp.sum(batch["x"]), {"noise": noise, "mean": jnp.mean(batch["x"])}
+
+    rngs = jax.random.split(jax.random.key(0), replicas)
+    states = jnp.arange(float(replicas))
+    xs = jnp.arange(5.0 * replicas).reshape(replicas, 5)
+    each = jax.jit(placement_lib._each(step, platform))
+    found = each(states, {"x": xs}, rngs)
+    alone = [step(states[i], {"x": xs[i]}, rngs[i]) for i in range(replicas)]
+    expected = jax.tree.map(lambda *leaves: np.stack(leaves), *alone)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), found, expected)
+
+
+def test_every_replica_has_noise_of_its_own():
+    mesh = make_mesh(MESHES["1"])
+    keys = Placement(MODEL, optax.sgd(0.1), mesh, 3).rng(0)
+    assert keys.shape == (3,)
+    assert len(np.unique(jax.random.key_data(keys), axis=0)) == 3

@@ -1,0 +1,177 @@
+"""The step: its gradient, its weights, its noise, and what padding must not do."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.training import state as state_lib
+from teacherlm_jax.training.step import forward, make_train_step
+from tests.training import tiny
+
+RNG = jax.random.key(0)
+
+
+@functools.cache
+def model_and_params(dropout_rate=0.0):
+    # Scanned layers: each needs noise of its own.
+    model = Decoder(tiny.config(num_layers=2, scan_layers=True, dropout_rate=dropout_rate))
+    params = jax.jit(lambda rng: state_lib.init_params(model, rng))(jax.random.key(1))
+    # Far from the start, where all logits are alike.
+    return model, jax.tree.map(lambda leaf: 2.0 * leaf, params)
+
+
+@functools.cache
+def jitted_step(dropout_rate=0.0, z_loss=0.0):
+    model, _ = model_and_params(dropout_rate)
+    return jax.jit(make_train_step(model, optax.sgd(1.0), z_loss))
+
+
+def run(batch, *, dropout_rate=0.0, z_loss=0.0, rng=RNG, step=0):
+    """(gradient, metrics, new state) of a batch: a step of SGD at rate 1 moves by the gradient."""
+    _, params = model_and_params(dropout_rate)
+    state = state_lib.TrainState(jnp.int32(step), params, optax.sgd(1.0).init(params))
+    after, metrics = jitted_step(dropout_rate, z_loss)(state, batch, rng)
+    gradient = jax.tree.map(lambda old, new: np.asarray(old - new), params, after.params)
+    return gradient, metrics, after
+
+
+def batch(step=0, rows=8):
+    return tiny.batches(rows)(step)[1]
+
+
+def mean_loss(params, arrays, z_loss=0.0):
+    """The mean over target tokens by optax's loss, as a plain function of the parameters."""
+    logits = forward(model_and_params()[0], params, arrays)
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+        logits, arrays["decoder_target_tokens"]
+    )
+    losses += z_loss * jax.nn.logsumexp(logits, -1) ** 2
+    weights = arrays["decoder_loss_weights"]
+    return jnp.sum(losses * weights) / jnp.sum(weights)
+
+
+def assert_close(tree, other, **tolerance):
+    jax.tree.map(functools.partial(np.testing.assert_allclose, **tolerance), tree, other)
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 0.01])
+def test_the_update_is_the_gradient_of_the_mean_over_target_tokens(z_loss):
+    _, params = model_and_params()
+    loss, expected = jax.jit(jax.value_and_grad(mean_loss))(params, batch(), z_loss)
+    gradient, metrics, after = run(batch(), z_loss=z_loss)
+    assert_close(gradient, expected, atol=2e-6)
+    np.testing.assert_allclose(metrics["loss"].mean(), loss, rtol=1e-6)
+    assert after.step == 1
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    model, params = model_and_params()
+    logits_of = jax.jit(functools.partial(forward, model))
+
+    def loss(params):
+        logits = np.asarray(logits_of(params, batch()), np.float64)
+        log_z = np.log(np.exp(logits).sum(-1))
+        targets = batch()["decoder_target_tokens"]
+        chosen = np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+        weights = batch()["decoder_loss_weights"].astype(np.float64)
+        return np.sum((log_z - chosen) * weights) / np.sum(weights)
+
+    gradient, _, _ = run(batch())
+    leaves, treedef = jax.tree.flatten(params)
+    rng = np.random.default_rng(0)
+    for index, slope in enumerate(jax.tree.leaves(gradient)):
+        # Along the gradient, so that the change stands out from rounding, and somewhat beside it.
+        beside = rng.normal(size=slope.shape) * np.sqrt(np.mean(slope**2))
+        direction = slope + 0.5 * beside
+        direction = (1e-2 * direction / np.linalg.norm(direction)).astype(np.float32)
+        moved = [
+            treedef.unflatten([*leaves[:index], leaves[index] + move, *leaves[index + 1 :]])
+            for move in (direction, -direction)
+        ]
+        difference = (loss(moved[0]) - loss(moved[1])) / 2
+        np.testing.assert_allclose(np.vdot(slope, direction), difference, rtol=0.02)
+
+
+def test_a_batch_is_the_token_weighted_sum_of_its_halves():
+    arrays = batch()
+    first, second = (
+        run({name: array[half] for name, array in arrays.items()})
+        for half in (slice(0, 4), slice(4, 8))
+    )
+    weights = [half[1]["loss"].weight for half in (first, second)]
+    assert weights[0] != weights[1]
+    gradient, metrics, _ = run(arrays)
+    expected = jax.tree.map(
+        lambda a, b: (a * weights[0] + b * weights[1]) / sum(weights), first[0], second[0]
+    )
+    assert_close(gradient, expected, atol=2e-6)
+    for name in ("loss", "accuracy"):
+        both = first[1][name] + second[1][name]
+        np.testing.assert_allclose(both.total, metrics[name].total, rtol=1e-6)
+        assert both.weight == metrics[name].weight == arrays["decoder_loss_weights"].sum()
+    assert first[1]["tokens"] + second[1]["tokens"] == metrics["tokens"]
+
+
+def test_metrics_count_tokens_and_measure_norms():
+    arrays = batch()
+    gradient, metrics, after = run(arrays)
+
+    def norm(tree):
+        return np.sqrt(sum(np.sum(np.square(leaf, dtype=float)) for leaf in jax.tree.leaves(tree)))
+
+    assert metrics["tokens"] == sum(len(row.nonzero()[0]) for row in arrays["decoder_segment_ids"])
+    np.testing.assert_allclose(metrics["gradient_norm"], norm(gradient), rtol=1e-4)
+    np.testing.assert_allclose(metrics["parameter_norm"], norm(after.params), rtol=1e-6)
+
+
+def test_padding_is_known_by_segment_and_never_by_token():
+    arrays = batch()
+    assert any(0 in example.inputs[1:] for example in tiny.table().examples)
+    padding = arrays["decoder_segment_ids"] == 0
+    assert padding.any()
+    other = {**arrays, "decoder_positions": arrays["decoder_positions"].copy()}
+    for name in ("decoder_input_tokens", "decoder_target_tokens"):
+        other[name] = np.where(padding, 7, arrays[name])
+    other["decoder_positions"][padding] = 5
+    gradient, metrics, _ = run(arrays)
+    same, others, _ = run(other)
+    assert_close(gradient, same, atol=1e-7)
+    assert metrics["loss"].total == others["loss"].total
+    longer = {name: np.pad(array, [(0, 0), (0, 4)]) for name, array in arrays.items()}
+    assert_close(gradient, run(longer)[0], atol=1e-6)
+    # A real token of id 0 counts: another one in its place changes the loss.
+    row, place = np.argwhere((arrays["decoder_input_tokens"][:, 1:] == 0) & ~padding[:, 1:])[0]
+    changed = arrays["decoder_input_tokens"].copy()
+    changed[row, place + 1] = 9
+    assert run({**arrays, "decoder_input_tokens": changed})[1]["loss"].total != others["loss"].total
+
+
+def test_a_batch_without_weight_moves_nothing():
+    arrays = batch()
+    nothing = np.zeros_like(arrays["decoder_loss_weights"])
+    gradient, metrics, _ = run({**arrays, "decoder_loss_weights": nothing})
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient))
+    assert metrics["gradient_norm"] == 0 and metrics["loss"].total == 0
+
+
+def test_noise_comes_from_the_rng_and_the_step_alone():
+    losses = {
+        (seed, step): float(
+            run(batch(), dropout_rate=0.3, rng=jax.random.key(seed), step=step)[1]["loss"].total
+        )
+        for seed in (0, 1)
+        for step in (0, 1, 2)
+    }
+    assert len(set(losses.values())) == 6
+    again = run(batch(), dropout_rate=0.3, rng=jax.random.key(1), step=2)[1]["loss"].total
+    assert losses[1, 2] == again
+
+
+def test_without_dropout_the_rng_changes_nothing():
+    one, other = (run(batch(), rng=jax.random.key(seed))[1]["loss"].total for seed in (0, 1))
+    assert one == other

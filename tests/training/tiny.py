@@ -1,0 +1,68 @@
+"""A decoder, data and a placement small enough to train in a moment."""
+
+from typing import Any
+
+import numpy as np
+import optax
+
+from teacherlm_jax.data import batches as batches_lib
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.training import optimizer as optimizer_lib
+from teacherlm_jax.training import state as state_lib
+from teacherlm_jax.training.placement import Placement
+
+VOCAB_SIZE = 40
+ROW_FORMAT = batches_lib.RowFormat(12)
+
+
+def config(**changes: Any) -> DecoderConfig:
+    """Every dimension that a mesh cuts divides by 8, but for two heads."""
+    fields = {
+        "vocab_size": VOCAB_SIZE,
+        "num_layers": 1,
+        "emb_dim": 16,
+        "num_heads": 2,
+        "head_dim": 8,
+        "mlp_dim": 32,
+        "norm": "rmsnorm",
+        "embedding_norm": False,
+        "use_bias": False,
+        "logits_via_embedding": False,
+        "scan_layers": False,
+    }
+    return DecoderConfig(**{**fields, **changes})
+
+
+def table(count: int = 30, seed: int = 0, name: str = "table") -> batches_lib.ExampleTable:
+    """Random examples of 2 to 12 tokens; id 0 is a token like any other."""
+    rng = np.random.default_rng(seed)
+
+    def tokens(least: int) -> np.ndarray:
+        return rng.integers(0, VOCAB_SIZE, rng.integers(least, 7), dtype=np.int32)
+
+    examples = [
+        batches_lib.TokenizedExample(f"{name}:{index}", tokens(1), tokens(1))
+        for index in range(count)
+    ]
+    return batches_lib.ExampleTable(name, examples)
+
+
+def batches(batch_size: int = 8, seed: int = 0) -> batches_lib.MixtureBatches:
+    """Step -> (ids, arrays) from one table."""
+    return batches_lib.MixtureBatches([table()], [1.0], ROW_FORMAT, batch_size, seed)
+
+
+def optax_placement(
+    optimizer: optax.GradientTransformation, devices: int = 1, **changes: Any
+) -> Placement:
+    """A placement of the tiny decoder on the first devices, as data shards."""
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=devices))
+    return Placement(Decoder(config(**changes)), optimizer, mesh)
+
+
+def placement(optimizer: optimizer_lib.Optimizer, **changes: Any) -> Placement:
+    """A placement of the tiny decoder on one device."""
+    model = Decoder(config(**changes))
+    return optax_placement(optimizer.build(state_lib.boxed_params(model)), **changes)
