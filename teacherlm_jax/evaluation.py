@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
-from teacherlm_jax.data import ledger, pipeline
+from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
@@ -84,13 +84,10 @@ class RankEvaluator:
           log_dir: where seqio's JSON logger writes metrics; None: nowhere.
 
         Raises:
-          ValueError: the name is not registered, or has no such split.
+          ValueError: the name is not registered, a task has no such split or no metrics of scores,
+            or a row cannot be scored, being too long for instance.
         """
-        provider = pipeline.registered(mixture_or_task_name)
-        if split not in provider.splits:
-            raise ValueError(
-                f"{mixture_or_task_name} has no split {split!r}; it has {list(provider.splits)}."
-            )
+        _check_tasks(mixture_or_task_name, split)
         if log_dir is not None:
             epath.Path(log_dir).mkdir(parents=True, exist_ok=True)
         self._scorer = scorer
@@ -106,14 +103,21 @@ class RankEvaluator:
         self._first_question: dict[int, int] = {}
         self._places: dict[int, list[tuple[int, int]]] = {}
         self._questions: list[Question] = []
-        for dataset in self._evaluator.cached_model_datasets.values():
+        for task, dataset in self._evaluator.cached_model_datasets.items():
             indices, rows = option_rows(dataset)
             questions, places = group_rows(rows)
             # seqio hands the very same dataset object to the score function later.
             self._indices[id(dataset)] = indices
             self._places[id(dataset)] = places
             self._first_question[id(dataset)] = len(self._questions)
-            self._questions += questions
+            first_rows: dict[int, int] = {}
+            for index, (number, _) in zip(indices, places, strict=True):
+                first_rows.setdefault(number, index)
+            self._questions += [
+                dataclasses.replace(question, question_id=f"{task}/{split}:{first_rows[number]}")
+                for number, question in enumerate(questions)
+            ]
+        scorer.check(self._questions)
 
     def evaluate(self, params: Tree, step: int | None = None) -> Metrics:
         """Metrics of one model: task -> metric -> value."""
@@ -142,6 +146,21 @@ class RankEvaluator:
         }
 
 
+def _check_tasks(mixture_or_task_name: str, split: str) -> None:
+    """Raises ValueError where seqio would leave a task out, or call for predictions."""
+    for task in seqio.get_subtasks(pipeline.registered(mixture_or_task_name)):
+        if split not in task.splits:
+            raise ValueError(
+                f"task {task.name} has no split {split!r}; it has {list(task.splits)}."
+            )
+        kinds = {metric.model_output_type for metric in task.metric_objs}
+        if kinds != {seqio.metrics.ModelOutputType.SCORE}:
+            raise ValueError(
+                f"task {task.name} has no metrics of scores, or others beside them: evaluate a "
+                "task of rank classification, with metric_fns=[rank_classification]."
+            )
+
+
 def mean_accuracy(metrics: Metrics) -> float:
     """Unweighted mean over tasks of `accuracy`, in percent."""
     return float(np.mean([values["accuracy"] for values in metrics.values()]))
@@ -156,7 +175,7 @@ class CheckpointEvaluation:
       model: the model's configuration.
       mixture_or_task_name: rank-classification tasks.
       split: of every task.
-      output_dir: where `evaluation.json` goes.
+      output_dir: where `evaluation.json` goes; a folder for each checkpoint folder.
       bos_id: token before every prompt; None: none.
       max_length: most tokens of prompt and option; longer ones are an error.
       batch_size: questions that are scored together; does not change the result.
@@ -171,6 +190,11 @@ class CheckpointEvaluation:
     max_length: int = 128
     batch_size: int = 128
 
+    @property
+    def policy(self) -> ScoringPolicy:
+        """How options are scored: the paper's letters, summed, nothing cut."""
+        return ScoringPolicy(max_length=self.max_length, bos_id=self.bos_id)
+
 
 def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     """Evaluates a checkpoint, or each replica of it, and writes the metrics.
@@ -180,26 +204,33 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: there is no checkpoint.
-      ValueError: it is damaged or of another model, or a prompt is too long.
+      ValueError: it is damaged or of another model, a prompt is too long, or the folder holds
+        something else.
     """
     pipeline.check_vocabulary(settings.mixture_or_task_name, settings.model.vocab_size)
     mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
-    policy = ScoringPolicy(max_length=settings.max_length, bos_id=settings.bos_id)
-    scorer = Scorer(Decoder(settings.model), policy, batch_size=settings.batch_size)
-    loaded = restore.load(settings.checkpoint_dir, settings.model, mesh)
+    scorer = Scorer(Decoder(settings.model), settings.policy, batch_size=settings.batch_size)
     evaluator = RankEvaluator(settings.mixture_or_task_name, settings.split, scorer)
+    loaded = restore.load(settings.checkpoint_dir, settings.model, mesh)
+    shown = {
+        "mixture_or_task_name": settings.mixture_or_task_name,
+        "split": settings.split,
+        "scoring": dataclasses.asdict(settings.policy),
+    }
+    # Another checkpoint's numbers, or a student's own, are not to be written over.
+    claim.claim_folder(
+        settings.output_dir, {"checkpoint_dir": str(settings.checkpoint_dir), **shown}
+    )
+    models: list[tuple[int | None, Metrics]]
     if loaded.replicas is None:
         models = [(None, evaluator.evaluate(loaded.params, loaded.step))]
     else:
-        stacked = evaluator.evaluate_stacked(loaded.params, loaded.step)
-        models = list(enumerate(stacked))
+        models = [*enumerate(evaluator.evaluate_stacked(loaded.params, loaded.step))]
     path = epath.Path(settings.output_dir) / "evaluation.json"
     result = {
         "checkpoint": str(loaded.path),
         "step": loaded.step,
-        "mixture_or_task_name": settings.mixture_or_task_name,
-        "split": settings.split,
-        "scoring": dataclasses.asdict(policy),
+        **shown,
         "models": [
             {"replica": replica, "accuracy": mean_accuracy(metrics), "metrics": metrics}
             for replica, metrics in models

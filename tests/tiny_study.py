@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import seqio
+from flax.core import meta
 
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.data.records import TeacherDataRecord
@@ -25,9 +27,9 @@ from teacherlm_jax.tasks.world.sources import RowsSource
 from teacherlm_jax.teacher import prompts
 from teacherlm_jax.training import state
 
-PETS = ("cat", "dog", "owl", "fox", "hen", "cow")
-KNOWN_PETS = ("pig", "bee", "ant", "eel", "bat", "yak")
-COLOURS = ("red", "blue", "green")
+PETS = ("cat", "dog", "owl", "fox", "hen", "cow", "ram", "rat")
+KNOWN_PETS = ("pig", "bee", "ant", "eel", "bat", "yak", "elk", "emu")
+COLOURS = ("red", "blue", "green", "grey")
 TYPES = ("two", "three")
 ARM_FIELDS: Mapping[str, tuple[str, ...]] = {
     "plain": (),
@@ -36,7 +38,7 @@ ARM_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 
 MODEL = DecoderConfig(
-    vocab_size=56,
+    vocab_size=64,
     num_layers=1,
     emb_dim=16,
     num_heads=2,
@@ -68,7 +70,17 @@ def vocabulary() -> WordVocabulary:
 @functools.cache
 def random_params(seed: int = 0, eos_bias: float = 1.0) -> Any:
     """Parameters at random, with logits far apart; `eos_bias` makes an end likelier."""
-    params = jax.jit(functools.partial(state.init_params, Decoder(MODEL)))(jax.random.key(seed))
+    # By NumPy: to compile the initialisers takes longer than all that is done with them.
+    generator = np.random.default_rng(seed)
+
+    def draw(path: Any, leaf: Any) -> Any:
+        if path[-1].key == "scale":
+            return jnp.ones(leaf.shape, leaf.dtype)
+        deviation = 1.0 if path[-1].key == "embedding" else leaf.shape[0] ** -0.5
+        return jnp.asarray(generator.normal(0.0, deviation, leaf.shape), leaf.dtype)
+
+    boxed = state.boxed_params(Decoder(MODEL))
+    params = jax.tree_util.tree_map_with_path(draw, meta.unbox(boxed))
     kernel = params["logits_dense"]["kernel"] * 3.0
     params["logits_dense"]["kernel"] = kernel.at[:, vocabulary().eos_id].mul(eos_bias)
     return params

@@ -21,7 +21,7 @@ from teacherlm_jax.teacher.prompts import evaluation_prompt, option_letters, tra
 Row = dict[str, Any]
 
 # A row of running text has at most this many tokens, the end of sequence included: about as many
-# as an annotated question.
+# as a plain question, so that base rows waste no padding.
 MAX_TEXT_TOKENS = 40
 # Every pass over the sentences is in an order of its own.
 _PASSES = 16

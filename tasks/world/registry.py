@@ -31,7 +31,7 @@ from teacherlm_jax.tasks.world.world import World, get_world
 from teacherlm_jax.teacher.prompts import EXPLANATION_FIELDS
 
 # Shares of rows. Within a share, question types (and fields) are even.
-BASE_PLAIN_SHARE = 0.85  # the rest is running text
+BASE_PLAIN_SHARE = 0.7  # the rest is running text
 TEACHER_ANNOTATED_SHARE = 0.75  # half known, half rare animals; the rest is the corpus
 STUDENT_ARM_SHARE = 0.6  # the rest is replay of plain questions about known animals
 

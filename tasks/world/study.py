@@ -44,7 +44,16 @@ class WorldStudy:
     def clean(
         self, records: Sequence[TeacherDataRecord]
     ) -> tuple[list[TeacherDataRecord], dict[str, int]]:
-        """Takes out sentences that state what validation or test asks, and counts them."""
+        """Takes out sentences that state what validation or test asks, and counts them.
+
+        Raises:
+            ValueError: a record is of another world.
+        """
+        for record in records:
+            try:
+                self._world.question(record.id)
+            except KeyError as error:
+                raise ValueError(error.args[0]) from None
         return audit.drop_held_out(self._world, records)
 
     def audit(

@@ -20,12 +20,21 @@ _UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 def _checksum(array: jax.Array) -> jax.Array:
     width = array.dtype.itemsize
     bits = jax.lax.bitcast_convert_type(array, _UNSIGNED[width]).astype(jnp.uint32)
-    # Odd weights that depend on the place: swapped entries change the sum, as does any one bit.
-    weights = jnp.full(array.shape, 0x9E3779B1, jnp.uint32)
-    for axis in range(array.ndim):
-        index = jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
-        weights = weights * (2 * index + 1) + 2 * index
-    return jnp.sum(bits * weights, dtype=jnp.uint32)
+    place = jnp.zeros(array.shape, jnp.uint32)
+    for axis, size in enumerate(array.shape):
+        place = place * size + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
+    return jnp.sum(_scramble(bits ^ (place * jnp.uint32(0x9E3779B1))), dtype=jnp.uint32)
+
+
+def _scramble(bits: jax.Array) -> jax.Array:
+    """MurmurHash3's last step: one-to-one, so any one bit changes a sum of these.
+
+    Weights by place alone would not do: entries whose bits differ in high places only, such as
+    1.0 and 2.0, could be swapped over some distances and leave a sum of products as it was.
+    """
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x85EBCA6B)
+    bits = (bits ^ (bits >> 13)) * jnp.uint32(0xC2B2AE35)
+    return bits ^ (bits >> 16)
 
 
 _checksums = jax.jit(lambda tree: jax.tree.map(_checksum, tree))

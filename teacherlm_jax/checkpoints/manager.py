@@ -61,6 +61,7 @@ class Checkpoints:
         """
         self.directory = epath.Path(directory)
         self._policy = policy
+        self._damaged: list[int] = []
         if policy is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
@@ -71,6 +72,9 @@ class Checkpoints:
                 read_only=policy is None,
                 create=False,
                 cleanup_tmp_directories=policy is not None,
+                # A damaged checkpoint is found when it is restored, and named; read here, it would
+                # keep the others from being opened.
+                lightweight_initialize=True,
             ),
             item_handlers={
                 PARAMS: ocp.StandardCheckpointHandler(),
@@ -81,7 +85,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of finished checkpoints, ascending."""
-        return sorted(self._manager.all_steps(read=True))
+        found = ocp.path.step.standard_name_format().find_all(self.directory)
+        return sorted(checkpoint.step for checkpoint in found)
 
     def is_due(self, step: int, last_step: int) -> bool:
         """Whether the policy saves after `step` updates."""
@@ -91,8 +96,12 @@ class Checkpoints:
     def save(self, step: int, params: Tree, rest: Tree, metadata: Mapping[str, Any]) -> None:
         """Saves; returns before it is written where the policy is asynchronous.
 
-        A background save that failed raises here at the next save, or in `close`.
+        A background save that failed raises here at the next save, or in `close`. What
+        `restore_newest` passed over is deleted now: Orbax saves no step twice, and none before its
+        newest, so that damaged checkpoints would stand for good ones of the same steps.
         """
+        while self._damaged:
+            self._manager.delete(self._damaged.pop())
         if step in self._manager.all_steps():
             return
         prints = {PARAMS: fingerprint(params), REST: fingerprint(rest)}
@@ -138,7 +147,7 @@ class Checkpoints:
     ) -> tuple[int, Tree, Tree] | None:
         """Reads the newest checkpoint that can be read whole.
 
-        A damaged one is passed over with a warning that names it.
+        A damaged one is passed over with a warning that names it; the next save replaces it.
 
         Returns:
           (step, params, rest), or None where there is no checkpoint at all.
@@ -146,24 +155,28 @@ class Checkpoints:
         Raises:
           CheckpointError: there are checkpoints, and none can be read.
         """
-        steps = self.steps()
         failure: CheckpointError | None = None
-        for step in reversed(steps):
+        damaged = []
+        for step in reversed(self.steps()):
             try:
                 restored = self._restore(step, {PARAMS: abstract_params, REST: abstract_rest})
+                self._damaged = damaged
                 return step, restored[PARAMS], restored[REST]
             except CheckpointError as error:
                 logging.warning("Passing over a damaged checkpoint: %s", error)
                 failure = failure or error
+                damaged.append(step)
         if failure is not None:
             raise failure
         return None
 
     def close(self) -> None:
         """Waits for saves under way; a save that failed raises here."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
-        self._manager.close()
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        finally:
+            self._manager.close()
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -8,6 +8,7 @@ Shape legend: B batch, T positions.
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -95,6 +96,11 @@ class RowFormat:
         for example in table.examples:
             if len(example.targets) == 0:
                 raise ValueError(f"{example.example_id} has no target tokens; drop the example.")
+            if self.bos_id is None and len(example) == 1:
+                raise ValueError(
+                    f"{example.example_id} has one token alone, which nothing comes before, so it "
+                    "carries no loss: drop the example, or set a bos_id."
+                )
             if len(example) > room:
                 raise ValueError(
                     f"{example.example_id} has {len(example)} tokens (inputs "
@@ -161,8 +167,10 @@ class MixtureBatches:
         for table, rate in zip(tables, rates, strict=True):
             if not table.examples:
                 raise ValueError(f"{table.name} has no examples; leave it out of the mixture.")
-            if not rate > 0:
-                raise ValueError(f"{table.name} has rate {rate}, but rates must be above 0.")
+            if not 0 < rate < math.inf:
+                raise ValueError(
+                    f"{table.name} has rate {rate}, but rates must be finite and above 0."
+                )
             row_format.check(table)
         self._row_format = row_format
         self._batch_size = batch_size

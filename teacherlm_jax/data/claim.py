@@ -37,7 +37,7 @@ def claim_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> di
     text = json.dumps(configuration, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     wanted: dict[str, Any] = json.loads(text)
     if ledger.is_complete(path):
-        _check_same(folder, json.loads(ledger.read_text(path)), wanted)
+        check_folder(folder, wanted)
         return wanted
     try:
         ledger.write_whole(path, text)
@@ -47,6 +47,18 @@ def claim_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> di
             "you may write to."
         ) from error
     return wanted
+
+
+def check_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> None:
+    """Checks the configuration in a folder, if it has one, and writes nothing.
+
+    Raises:
+      ConfigurationMismatchError: as `claim_folder`.
+    """
+    path = epath.Path(folder) / CONFIGURATION_NAME
+    if ledger.is_complete(path):
+        wanted = json.loads(json.dumps(configuration))
+        _check_same(epath.Path(folder), json.loads(ledger.read_text(path)), wanted)
 
 
 def _check_same(folder: epath.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

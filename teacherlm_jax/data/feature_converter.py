@@ -1,6 +1,7 @@
 """seqio's decoder features, with padding known by length."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import seqio
 import tensorflow as tf
@@ -26,6 +27,18 @@ class DecoderFeatureConverter(seqio.FeatureConverter):
         "decoder_positions": seqio.FeatureConverter.FeatureSpec(dtype=tf.int32),
     }
     PACKING_FEATURE_DTYPES: Mapping[str, tf.dtypes.DType] = {}
+
+    def __init__(self, pack: bool = False, **settings: Any) -> None:
+        """See seqio.FeatureConverter for the settings.
+
+        Raises:
+          ValueError: `pack` is True, as it is by default in seqio.
+        """
+        if pack:
+            raise ValueError(
+                "pack = True, but this converter puts one example into a row; leave it False."
+            )
+        super().__init__(pack=False, **settings)
 
     def _convert_features(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
@@ -57,5 +70,5 @@ class DecoderFeatureConverter(seqio.FeatureConverter):
     ) -> Mapping[str, int]:
         """Every feature is as long as inputs and targets together."""
         length = sum(task_feature_lengths[name] for name in self.TASK_FEATURES)
-        lengths = {name: length for name in self.MODEL_FEATURES}
+        lengths = dict.fromkeys(self.MODEL_FEATURES, length)
         return {**lengths, **{n: task_feature_lengths[n] for n in self._passthrough_features}}

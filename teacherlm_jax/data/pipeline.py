@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import seqio
+import tensorflow as tf
 
 from teacherlm_jax.data import batches as batches_lib
 
@@ -64,7 +65,10 @@ def load_table(task: seqio.Task, split: str) -> batches_lib.ExampleTable:
     rows: dict[str, list[np.ndarray]] = {"inputs": [], "targets": []}
     for batch in dataset.ragged_batch(_ROWS_AT_ONCE):
         for name in names:
-            ids, ends = batch[name].values.numpy(), batch[name].row_splits.numpy()
+            ragged = batch[name]
+            if isinstance(ragged, tf.Tensor):  # Where the pipeline knows one length for all rows.
+                ragged = tf.RaggedTensor.from_tensor(ragged)
+            ids, ends = ragged.values.numpy(), ragged.row_splits.numpy()
             rows[name] += np.split(ids.astype(np.int32), ends[1:-1])
     nothing = np.zeros((0,), np.int32)
     examples = [
@@ -104,7 +108,7 @@ def fill_name(template: str, values: Mapping[str, Any]) -> str:
     """
     try:
         return template.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(
             f"task or mixture name {template!r} has braces that the values {dict(values)} do not "
             "fill."

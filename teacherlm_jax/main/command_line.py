@@ -50,6 +50,7 @@ _ENVIRONMENT = {
     # JAX would cut its own frames out of tracebacks, and its errors would look like ours.
     "JAX_TRACEBACK_FILTERING": "off",
 }
+_FORCED_DEVICES = re.compile(r"xla_force_host_platform_device_count=(\d+)")
 _CHATTER = re.compile(rb"[IW]\d{4} |WARNING: All log messages before absl::InitializeLog")
 
 
@@ -116,9 +117,16 @@ def run_command(
 
 
 def prepare_environment() -> None:
-    """Silences the start-up chatter of libraries; call it before they are imported."""
+    """Silences the start-up chatter of libraries; call it before they are imported.
+
+    Where the user forces several CPU devices, XLA gets threads for all of them: with a thread a
+    core, devices that wait for each other inside a collective can leave none to the others.
+    """
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    forced = _FORCED_DEVICES.search(os.environ.get("XLA_FLAGS", ""))
+    if forced and int(forced[1]) > 1:
+        os.environ.setdefault("NPROC", str(2 * int(forced[1])))
 
 
 @contextlib.contextmanager

@@ -132,8 +132,13 @@ class Decoder(nn.Module):
             logits_BTV = embed.attend(x_BTD)
         else:
             logits_BTV = layers.Dense(
-                (cfg.vocab_size,), ("embed", "vocab"), cfg, use_bias=False, name="logits_dense"
-            )(x_BTD).astype(jnp.float32)
+                (cfg.vocab_size,),
+                ("embed", "vocab"),
+                cfg,
+                use_bias=False,
+                output_dtype=jnp.float32,
+                name="logits_dense",
+            )(x_BTD)
         return nn.with_logical_constraint(
             logits_BTV, ("activation_batch", "activation_length", "activation_vocab")
         )

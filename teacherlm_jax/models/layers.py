@@ -37,12 +37,15 @@ class Dense(nn.Module):
       kernel_axes: logical name of every kernel dimension, input dimensions first.
       config: the decoder's configuration (types and biases).
       use_bias: whether a bias of shape `features` is added; the configuration's by default.
+      output_dtype: type in which products are summed and given back; the computation type by
+        default.
     """
 
     features: tuple[int, ...]
     kernel_axes: tuple[str, ...]
     config: config_lib.DecoderConfig
     use_bias: bool | None = None
+    output_dtype: Any = None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -60,6 +63,7 @@ class Dense(nn.Module):
             inputs.astype(dtype),
             kernel.astype(dtype),
             ((contract, tuple(range(reduce_ndim))), ((), ())),
+            preferred_element_type=self.output_dtype,
         )
         use_bias = self.config.use_bias if self.use_bias is None else self.use_bias
         if use_bias:
@@ -71,7 +75,7 @@ class Dense(nn.Module):
                 self.features,
                 self.config.parameter_dtype,
             )
-            outputs = outputs + bias.astype(dtype)
+            outputs = outputs + bias.astype(outputs.dtype)
         return outputs
 
 

@@ -34,7 +34,8 @@ def alibi_bias(
     """Distance penalty added to attention logits.
 
     It depends on differences of positions alone, so neither padding on the left nor the place
-    of a segment within a packed row changes it.
+    of a segment within a packed row changes it. Where a prefix is seen both ways, what comes
+    after a query is as far as what comes before.
 
     Args:
       slopes_H: one slope a head.
@@ -44,5 +45,5 @@ def alibi_bias(
     Returns:
       float32 bias_BHTS.
     """
-    distance_BTS = query_positions_BT[:, :, None] - key_positions_BS[:, None, :]
+    distance_BTS = jnp.abs(query_positions_BT[:, :, None] - key_positions_BS[:, None, :])
     return -slopes_H[None, :, None, None] * distance_BTS[:, None].astype(jnp.float32)

@@ -34,8 +34,10 @@ class MeshConfig:
         """
         sizes = {"data": self.data, "fsdp": self.fsdp, "tensor": self.tensor}
         for axis, size in sizes.items():
-            if size != -1 and size < 1:
-                raise ValueError(f"mesh axis {axis} = {size}; give at least 1, or -1 for the rest.")
+            if not isinstance(size, int) or (size != -1 and size < 1):
+                raise ValueError(
+                    f"mesh axis {axis} = {size!r}; give at least 1, or -1 for the rest."
+                )
         free = [axis for axis, size in sizes.items() if size == -1]
         if len(free) > 1:
             raise ValueError(f"mesh axes {free} are all -1; only one can take what is left.")

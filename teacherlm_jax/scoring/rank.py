@@ -109,6 +109,15 @@ class Scorer:
         """Programs compiled for this scorer so far."""
         return self._compilations.total
 
+    def check(self, questions: Sequence[Question]) -> None:
+        """Checks every question, before anything is compiled.
+
+        Raises:
+          ValueError: naming the question, its numbers and what to change.
+        """
+        for question in questions:
+            self._split(question)
+
     def score(
         self, params: Any, questions: Sequence[Question], progress: Progress | None = None
     ) -> list[QuestionScore]:

@@ -74,10 +74,26 @@ class Students:
     score_batch_size: int = 128
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds = {tuple(self.seeds)}: give one or more, each once.")
+        check_seeds("seeds", self.seeds)
+        if isinstance(self.arms, str) or not isinstance(self.arms, Sequence):
+            raise ValueError(
+                f"arms = {self.arms!r}, but it must be a list of names, as in "
+                "('plain', 'fundamentals')."
+            )
         if not self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms = {tuple(self.arms)}: give one or more, each once.")
+
+
+def check_seeds(name: str, seeds: Any) -> None:
+    """Raises ValueError unless the value is a list of one or more seeds, each once."""
+    if not isinstance(seeds, list | tuple) or not all(
+        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
+    ):
+        raise ValueError(
+            f"{name} = {seeds!r}, but it must be a list of whole numbers from 0 on, as in (0, 1)."
+        )
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"{name} = {tuple(seeds)}: give one or more, each once.")
 
 
 def run(
@@ -97,6 +113,7 @@ def run(
     Raises:
       ValueError: bad configuration or data; found before the first compile.
     """
+    restore.check(students.start_checkpoint_dir, students.model)
     names = {arm: subject.register_arm(arm, records) for arm in students.arms}
     batches = {arm: _Data.load(students, name) for arm, name in names.items()}
     mesh = replica_mesh(len(students.seeds))
@@ -106,10 +123,12 @@ def run(
         model, students.optimizer.build(boxed_params(model)), mesh, len(students.seeds)
     )
     start_digest = digest(start.params)
-    for arm, data in batches.items():
-        configuration = _configuration(students, arm, data, start_digest)
-        claim.claim_folder(epath.Path(students.output_dir) / arm, configuration)
     evaluators = _evaluators(students, subject)
+    # All are checked before one is claimed.
+    for use in (claim.check_folder, claim.claim_folder):
+        for arm, data in batches.items():
+            configuration = _configuration(students, arm, data, start_digest)
+            use(epath.Path(students.output_dir) / arm, configuration)
     results = {}
     for arm, data in batches.items():
         directory = epath.Path(students.output_dir) / arm

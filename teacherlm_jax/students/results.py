@@ -1,6 +1,7 @@
 """Results of all worlds and seeds in one mapping: what results.json holds."""
 
 import dataclasses
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,7 +55,7 @@ def merge(students: Sequence[Students], worlds: Sequence[WorldResult]) -> dict[s
     timings: dict[str, float] = {}
     for world in worlds:
         for phase, value in world.seconds.items():
-            timings[phase] = round(timings.get(phase, 0.0) + value, 1)
+            timings[phase] = timings.get(phase, 0.0) + value
     devices = jax.devices()
     return {
         "unit": "percent",
@@ -65,7 +66,7 @@ def merge(students: Sequence[Students], worlds: Sequence[WorldResult]) -> dict[s
         "arms": {arm: _arm(worlds, arm) for arm in students[0].arms},
         "teacher": _mean([world.teacher for world in worlds]),
         "samples": list(worlds[0].samples),
-        "timings_s": timings,
+        "timings_s": {phase: round(seconds, 1) for phase, seconds in timings.items()},
         "environment": {
             "jax": jax.__version__,
             "devices": len(devices),
@@ -77,11 +78,7 @@ def merge(students: Sequence[Students], worlds: Sequence[WorldResult]) -> dict[s
 
 
 def _runs(worlds: Sequence[WorldResult], arm: str) -> list[dict[str, Any]]:
-    return [
-        {"world": world.seed, **run}
-        for world in worlds
-        for run in world.arms[arm]["runs"]
-    ]
+    return [{"world": world.seed, **run} for world in worlds for run in world.arms[arm]["runs"]]
 
 
 def _arm(worlds: Sequence[WorldResult], arm: str) -> dict[str, Any]:
@@ -89,7 +86,7 @@ def _arm(worlds: Sequence[WorldResult], arm: str) -> dict[str, Any]:
     accuracies = [run["accuracy"] for run in runs]
     entry: dict[str, Any] = {
         "accuracy_mean": float(np.mean(accuracies)),
-        "accuracy_std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
+        "accuracy_std": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else math.nan,
         "accuracy_per_seed": accuracies,
         "by_type": _mean([run["by_type"] for run in runs]),
         "runs": runs,

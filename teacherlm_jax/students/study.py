@@ -16,6 +16,7 @@ from teacherlm_jax.students.subject import Subject
 from teacherlm_jax.teacher import annotate
 from teacherlm_jax.training import restore, stages
 
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """The method's parts, to be run on every world.
@@ -42,8 +43,7 @@ class Study:
     samples: int = 6
 
     def __post_init__(self) -> None:
-        if not self.worlds or len(set(self.worlds)) != len(self.worlds):
-            raise ValueError(f"worlds = {tuple(self.worlds)}: give one or more seeds, each once.")
+        experiment.check_seeds("worlds", self.worlds)
 
     def plan(self, seed: int) -> "WorldPlan":
         """The parts for one world, with its names and folders."""
@@ -52,6 +52,12 @@ class Study:
         teacher = folder / "teacher"
         curriculum = self.curriculum(model_dir=str(teacher), name_values={"world": seed})
         first, last = curriculum.stages[0].name, curriculum.stages[-1].name
+        students = self.students(
+            output_dir=str(folder / "students"),
+            start_checkpoint_dir=str(teacher / first / "checkpoints"),
+        )
+        for arm in students.arms:
+            subject.meaning(arm)  # An arm that is not known, before the teacher is trained.
         return WorldPlan(
             seed=seed,
             folder=folder,
@@ -62,10 +68,7 @@ class Study:
                 output_dir=str(folder / "annotations"),
                 checkpoint_dir=str(teacher / last / "checkpoints"),
             ),
-            students=self.students(
-                output_dir=str(folder / "students"),
-                start_checkpoint_dir=str(teacher / first / "checkpoints"),
-            ),
+            students=students,
             samples=self.samples,
         )
 
@@ -123,11 +126,13 @@ def compare(
     return _report(results.merge([students], [outcome]), students.output_dir, command, began)
 
 
-def _report(
-    merged: dict[str, Any], folder: str, command: str, began: float
-) -> dict[str, Any]:
+def _report(merged: dict[str, Any], folder: str, command: str, began: float) -> dict[str, Any]:
     merged["command"] = command
-    merged["timings_s"]["total"] = round(time.monotonic() - began, 1)
+    parts = sum(merged["timings_s"].values())
+    # Kept from the run that came to the end first: a look at the results is no new measurement.
+    # After an interrupt that run was shorter than its parts.
+    whole = _first_seconds(epath.Path(folder) / "finished.json", time.monotonic() - began)
+    merged["timings_s"]["total"] = round(max(whole, parts), 1)
     report.write_report(merged, epath.Path(folder))
     return {**merged, "folder": folder}
 
@@ -171,8 +176,13 @@ def _timed(path: epath.Path, work: Callable[[], object]) -> float:
     """Does the work (which passes over what is done) and keeps the first finished run's seconds."""
     began = time.monotonic()
     work()
+    return _first_seconds(path, time.monotonic() - began)
+
+
+def _first_seconds(path: epath.Path, seconds: float) -> float:
+    """Keeps a time, unless one is kept; returns what is kept."""
     if not ledger.is_complete(path):
-        ledger.write_whole(path, json.dumps({"seconds": round(time.monotonic() - began, 3)}))
+        ledger.write_whole(path, json.dumps({"seconds": round(seconds, 3)}) + "\n")
     return float(json.loads(ledger.read_text(path))["seconds"])
 
 

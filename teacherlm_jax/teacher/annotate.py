@@ -1,6 +1,7 @@
 """Annotation: a trained teacher writes the explanations of questions, shard by shard."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,17 +74,23 @@ class Annotation:
                 f"fields = {tuple(self.fields)}: give one or more of {prompts.EXPLANATION_FIELDS}."
             )
 
-    def configuration(self, params_digest: str) -> dict[str, Any]:
+    def prompt_id(self, field: str) -> str:
+        """Names the prompt that asks for an explanation."""
+        return prompts.prompt_id(field, self.condition_on_answer)
+
+    def configuration(self, rows: Sequence[Record], params_digest: str) -> dict[str, Any]:
         """All that decides the text; batch size, mesh and paths do not."""
         return {
             "task": self.task_name,
             "split": self.split,
-            "input_file": self.input_file,
-            "prompts": {field: prompts.PROMPT_IDS[field] for field in self.fields},
+            "questions_digest": hashlib.sha256(records.encode_jsonl(rows)).hexdigest(),
+            "prompts": {field: self.prompt_id(field) for field in self.fields},
             "sampling": {"policy": type(self.policy).__name__, **dataclasses.asdict(self.policy)},
             "max_new_tokens": self.max_new_tokens,
             "condition_on_answer": self.condition_on_answer,
             "seed": self.seed,
+            "bos_id": self.bos_id,
+            "dtype": self.model.dtype,
             "checkpoint_digest": params_digest,
         }
 
@@ -130,15 +137,16 @@ def annotate(annotation: Annotation) -> dict[str, Any]:
             f"{loaded.path} holds {loaded.replicas} replicas; choose one with Annotation.replica."
         )
     params_digest = digest(params)
+    generator = _generator(annotation, params, vocabulary, mesh)
+    writer = _Writer(annotation, generator, vocabulary, params_digest)
+    # Before the folder is claimed: who mends a prompt that is too long needs no other folder.
+    generator.check([request for row in rows for request in writer.requests(row)])
     folder = shards.AnnotationFolder(
         annotation.output_dir,
-        annotation.configuration(params_digest),
+        annotation.configuration(rows, params_digest),
         [row.id for row in rows],
         annotation.rows_per_shard,
     )
-    generator = _generator(annotation, params, vocabulary, mesh)
-    writer = _Writer(annotation, generator, vocabulary, params_digest)
-    generator.check([request for row in rows for request in writer.requests(row)])
     pending = folder.pending()
     done = folder.plan.num_rows - sum(len(folder.plan.rows(shard)) for shard in pending)
     with Progress("annotate", folder.plan.num_rows, done=done, unit="question") as progress:
@@ -231,7 +239,7 @@ class _Writer:
         return {
             "annotator": "teacher",
             "checkpoint": self.params_digest,
-            "prompt": prompts.PROMPT_IDS[field],
+            "prompt": annotation.prompt_id(field),
             "condition_on_answer": annotation.condition_on_answer,
             "seed": annotation.seed,
             "sampling": {

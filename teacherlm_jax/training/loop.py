@@ -20,7 +20,7 @@ MetricRow = dict[str, Any]
 
 
 class NonFiniteLossError(ValueError):
-    """The loss or the gradient is NaN or infinite."""
+    """The loss, the gradient or the parameters are NaN or infinite."""
 
 
 class StopRequest:
@@ -59,45 +59,57 @@ class MetricLog:
       rows: {"step", "loss", "accuracy", "gradient_norm", "parameter_norm", "learning_rate",
         "target_tokens", "tokens", "tokens_per_second"}; a list where replicas train together, but
         tokens are those of all of them.
+      sums: of the row under way, JSON values. Saved and put back with `rows`, they make the row
+        what it would be without a restart.
     """
 
     period: int
     learning_rate: Callable[[int], float]
     rows: list[MetricRow] = dataclasses.field(default_factory=list)
-    _held: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    sums: dict[str, Any] = dataclasses.field(default_factory=dict)
+    _tokens: float = 0.0  # since `_since`, in this process
     _since: float = dataclasses.field(default_factory=time.monotonic)
 
     def add(self, step: int, metrics: dict[str, Any], is_last: bool) -> MetricRow | None:
         """Takes a step's metrics (numpy); returns a row where a period ends."""
-        self._held.append(metrics)
+        values = {
+            "loss": metrics["loss"].total,
+            "accuracy": metrics["accuracy"].total,
+            "weight": metrics["loss"].weight,
+            "tokens": metrics["tokens"],
+        }
+        sums = {
+            name: np.asarray(value, np.float64) + np.asarray(self.sums.get(name, 0.0))
+            for name, value in values.items()
+        }
+        self._tokens += float(np.sum(metrics["tokens"]))
         if step % self.period and not is_last:
+            self.sums = {name: value.tolist() for name, value in sums.items()}
             return None
-        sums: dict[str, Any] = {}
-        for name in ("loss", "accuracy"):
-            parts = [held[name] for held in self._held]
-            sums[name] = sum(part.total for part in parts) / np.maximum(
-                sum(part.weight for part in parts), 1e-9
-            )
-        target_tokens = sum(float(np.sum(held["loss"].weight)) for held in self._held)
-        tokens = sum(float(np.sum(held["tokens"])) for held in self._held)
-        now = time.monotonic()
+        weight, now = np.maximum(sums["weight"], 1e-9), time.monotonic()
         row = {
             "step": step,
-            **{name: np.asarray(value, np.float64).tolist() for name, value in sums.items()},
+            "loss": (sums["loss"] / weight).tolist(),
+            "accuracy": (sums["accuracy"] / weight).tolist(),
             "gradient_norm": np.asarray(metrics["gradient_norm"], np.float64).tolist(),
             "parameter_norm": np.asarray(metrics["parameter_norm"], np.float64).tolist(),
             "learning_rate": self.learning_rate(step - 1),
-            "target_tokens": target_tokens,
-            "tokens": tokens,
-            "tokens_per_second": tokens / max(now - self._since, 1e-9),
+            "target_tokens": float(np.sum(sums["weight"])),
+            "tokens": float(np.sum(sums["tokens"])),
+            "tokens_per_second": self._tokens / max(now - self._since, 1e-9),
         }
-        self._held, self._since = [], now
+        self.sums, self._tokens, self._since = {}, 0.0, now
         self.rows.append(row)
         return row
 
 
 def _check_finite(step: int, metrics: dict[str, Any], ids: Sequence[str], saved: int) -> None:
-    values = {"loss": metrics["loss"].total, "gradient norm": metrics["gradient_norm"]}
+    values = {
+        "loss": metrics["loss"].total,
+        "gradient norm": metrics["gradient_norm"],
+        # Of the updated parameters: a finite gradient times a large rate may overflow as well.
+        "parameter norm": metrics["parameter_norm"],
+    }
     for name, value in values.items():
         if not np.all(np.isfinite(value)):
             raise NonFiniteLossError(
@@ -126,7 +138,8 @@ class Loop:
     Attributes:
       step_fn: jitted (state, batch, rng) -> (state, metrics); may donate the state.
       place: puts a batch's arrays onto the mesh.
-      save: called with (updates done, state, metric rows) when a checkpoint is due, and at a stop.
+      save: called with (updates done, state) when a checkpoint is due, and at a stop; the log
+        holds the metrics up to there.
       is_due: whether a checkpoint is due after so many updates.
       log: the metric log.
       description: for the progress bar.
@@ -134,7 +147,7 @@ class Loop:
 
     step_fn: Callable[..., Any]
     place: Callable[[Arrays], Any]
-    save: Callable[[int, TrainState, list[MetricRow]], None]
+    save: Callable[[int, TrainState], None]
     is_due: Callable[[int], bool]
     log: MetricLog
     description: str
@@ -166,7 +179,7 @@ class Loop:
                 if self.is_due(done) or stop.requested:
                     self._record(*held, saved=saved, progress=progress, last=last)
                     held = None
-                    self.save(done, state, self.log.rows)
+                    self.save(done, state)
                     saved = done
                 if stop.requested:
                     raise KeyboardInterrupt(f"stopped after step {done}, which is saved")

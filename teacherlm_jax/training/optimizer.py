@@ -6,6 +6,7 @@ optax's as in `@optax.cosine_decay_schedule()`.
 """
 
 import dataclasses
+import math
 from typing import Any, Protocol
 
 import jax
@@ -38,7 +39,8 @@ def warmup_cosine(
     """
     if not 0 <= warmup_steps < train_steps:
         raise ValueError(
-            f"warmup_steps = {warmup_steps} must be at least 0 and below train_steps = {train_steps}."
+            f"warmup_steps = {warmup_steps} must be at least 0 and below train_steps = "
+            f"{train_steps}."
         )
     return optax.warmup_cosine_decay_schedule(
         0.0, peak_value, warmup_steps, train_steps, peak_value * end_fraction
@@ -72,9 +74,9 @@ def muon_dimension_numbers(boxed_params: Tree) -> Tree:
         if path[-1].key != "kernel" or "vocab" in names:
             return None
         axes = [axis for axis, name in enumerate(names) if name != "layers"]
-        if names[axes[0]] == "embed":
+        if axes and names[axes[0]] == "embed":
             return optax.contrib.MuonDimensionNumbers((axes[0],), tuple(axes[1:]))
-        if names[axes[-1]] == "embed":
+        if axes and names[axes[-1]] == "embed":
             return optax.contrib.MuonDimensionNumbers(tuple(axes[:-1]), (axes[-1],))
         raise ValueError(
             f"{jax.tree_util.keystr(path)} has logical axes {names}; Muon needs to know which are "
@@ -99,7 +101,8 @@ def _check_numbers(name: str, optimizer: Any) -> None:
         value = getattr(optimizer, field.name)
         if value is None or callable(value) and field.name.endswith("learning_rate"):
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value < math.inf:
             raise ValueError(
                 f"{name}.{field.name} = {value!r}, but it must be a number of at least 0"
                 + (" or an optax schedule." if field.name.endswith("learning_rate") else ".")

@@ -57,13 +57,39 @@ def load(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> Lo
     """
     checkpoints, step = manager.latest(checkpoint_dir)
     with checkpoints:
-        metadata = checkpoints.metadata(step)
-        path = epath.Path(checkpoint_dir) / str(step)
-        _check_model(path, metadata.get("model", {}), dataclasses.asdict(model))
+        metadata = _metadata(checkpoints, step, model)
         replicas = metadata.get("replicas")
-        placement = Placement(Decoder(model), None, mesh, replicas)
+        # Read as it was saved, for the fingerprints; then in the type that is asked for.
+        saved = dataclasses.replace(model, param_dtype=metadata["model"]["param_dtype"])
+        placement = Placement(Decoder(saved), None, mesh, replicas)
         params = checkpoints.restore_params(step, placement.abstract_params)
-    return LoadedModel(params, replicas, step, path)
+    params = jax.tree.map(lambda leaf: leaf.astype(model.parameter_dtype), params)
+    return LoadedModel(params, replicas, step, checkpoints.directory / str(step))
+
+
+def check(checkpoint_dir: epath.PathLike, model: DecoderConfig) -> None:
+    """Checks that a stage can start from a checkpoint, without reading its parameters.
+
+    Raises:
+      FileNotFoundError: there is none.
+      manager.CheckpointError: its metadata is damaged, or it is of another model.
+      ValueError: it holds replicas.
+    """
+    checkpoints, step = manager.latest(checkpoint_dir)
+    with checkpoints:
+        replicas = _metadata(checkpoints, step, model).get("replicas")
+    if replicas is not None:
+        raise ValueError(
+            f"{checkpoint_dir} holds {replicas} replicas, but a stage starts from one model; give "
+            "a folder of one."
+        )
+
+
+def _metadata(checkpoints: manager.Checkpoints, step: int, model: DecoderConfig) -> dict[str, Any]:
+    metadata = checkpoints.metadata(step)
+    path = checkpoints.directory / str(step)
+    _check_model(path, metadata.get("model", {}), dataclasses.asdict(model))
+    return metadata
 
 
 def _check_model(path: epath.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -74,6 +100,6 @@ def _check_model(path: epath.Path, saved: dict[str, Any], wanted: dict[str, Any]
     ]
     if different:
         raise manager.CheckpointError(
-            f"checkpoint {path} is of another model: {', '.join(different)}. Use the size file that "
-            "it was trained with."
+            f"checkpoint {path} is of another model: {', '.join(different)}. Use the size file "
+            "that it was trained with."
         )

@@ -154,13 +154,16 @@ def run(
             first, state = 0, placement.start(start_params())
         else:
             first, params, rest = restored
-            log.rows = list(checkpoints.metadata(first)["rows"])
+            metadata = checkpoints.metadata(first)
+            log.rows, log.sums = metadata["rows"], metadata["row_under_way"]
             state = TrainState(rest["step"], params, rest["opt_state"])
 
-        def save(step: int, state: TrainState, rows: list[dict[str, Any]]) -> None:
+        def save(step: int, state: TrainState) -> None:
             rest = {"step": state.step, "opt_state": state.opt_state}
-            checkpoints.save(step, state.params, rest, {**run.metadata, "rows": rows})
-            _write_metrics(run.directory, rows)
+            # A copy: written in the background, the checkpoint would show rows of later steps.
+            metadata = {**run.metadata, "rows": list(log.rows), "row_under_way": log.sums}
+            checkpoints.save(step, state.params, rest, metadata)
+            _write_metrics(run.directory, log.rows)
 
         loop = loop_lib.Loop(
             step_fn=placement.step_fn,
@@ -171,6 +174,8 @@ def run(
             description=stage.name,
         )
         state = loop.run(state, batches, first, stage.train_steps, placement.rng(stage.seed))
+    # Again: a kill between the last save and here may have left no file, or a shorter one.
+    _write_metrics(run.directory, log.rows)
     return StageResult(state.params, log.rows, time.monotonic() - began)
 
 

@@ -85,6 +85,7 @@ class Curriculum:
         """What decides the parameters: all but paths, mesh and saving."""
         return {
             "model": dataclasses.asdict(self.model),
+            "order": [stage.name for stage in self.stages],
             "stages": {
                 stage.name: stage_lib.describe(stage, stage.train_steps) for stage in self.stages
             },
@@ -108,19 +109,22 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
     """
     folder = epath.Path(curriculum.model_dir)
     mesh = mesh_lib.make_mesh(curriculum.mesh)
-    for stage in curriculum.stages:
-        mesh_lib.check_batch_size(stage.batch_size, mesh)
-    claim.claim_folder(folder, curriculum.configuration())
-    pending = [stage for stage in curriculum.stages if read_done(folder, stage.name) is None]
-    batches = {stage.name: _batches(curriculum, stage) for stage in pending}
+    claim.check_folder(folder, curriculum.configuration())
+    entries = {stage.name: read_done(folder, stage.name) for stage in curriculum.stages}
+    pending: list[_PendingStage] = []
     previous: str | None = None
     for stage in curriculum.stages:
-        if stage.name in batches:
-            _run_stage(curriculum, stage, previous, mesh, batches[stage.name])
+        if entries[stage.name] is None:
+            pending.append(_check_stage(curriculum, stage, previous, mesh))
         else:
             logging.info("Stage %s is done; passing over it.", stage.name)
         previous = stage.name
-    return {stage.name: read_done(folder, stage.name) or {} for stage in curriculum.stages}
+    # Claimed last: a folder must not belong to a configuration that cannot be trained.
+    claim.claim_folder(folder, curriculum.configuration())
+    while pending:
+        checked = pending.pop(0)
+        entries[checked.stage.name] = _run_stage(curriculum, checked)
+    return {name: entry for name, entry in entries.items() if entry is not None}
 
 
 def read_done(folder: epath.Path, stage: str) -> dict[str, Any] | None:
@@ -129,40 +133,63 @@ def read_done(folder: epath.Path, stage: str) -> dict[str, Any] | None:
     return json.loads(ledger.read_text(path)) if ledger.is_complete(path) else None
 
 
-def _batches(curriculum: Curriculum, stage: Stage) -> batches_lib.Batches:
+@dataclasses.dataclass(frozen=True)
+class _PendingStage:
+    """A stage that can be trained.
+
+    Attributes:
+      stage: the stage.
+      source: the checkpoint folder that it starts from; None: random parameters.
+      placement: its model and optimizer on the mesh.
+      batches: step -> (ids, arrays).
+    """
+
+    stage: Stage
+    source: str | None
+    placement: Placement
+    batches: batches_lib.Batches
+
+
+def _check_stage(
+    curriculum: Curriculum, stage: Stage, previous: str | None, mesh: Mesh
+) -> _PendingStage:
+    """Reads a stage's data, and checks that its mesh fits and that its start is there."""
+    mesh_lib.check_batch_size(stage.batch_size, mesh)
+    model = Decoder(curriculum.model)
+    optimizer = stage.optimizer.build(boxed_params(model))
+    placement = Placement(model, optimizer, mesh, z_loss=stage.z_loss)
+    _ = placement.abstract_state  # Raises where a dimension does not divide over the mesh.
+    source = _source(curriculum, stage, previous)
+    is_outside = previous is None or "/" in stage.initialize_from
+    is_begun = (epath.Path(curriculum.model_dir) / stage.name / "checkpoints").is_dir()
+    if source is not None and is_outside and not is_begun:
+        restore.check(source, curriculum.model)
     name = curriculum.mixture_name(stage)
     pipeline.check_vocabulary(name, curriculum.model.vocab_size)
     row_format = batches_lib.RowFormat(stage.row_length, curriculum.bos_id, stage.loss_on)
     tables, rates = pipeline.load_tables(name, stage.split)
-    return batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)
+    batches = batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)
+    return _PendingStage(stage, source, placement, batches)
 
 
-def _start_params(
-    curriculum: Curriculum, stage: Stage, previous: str | None, placement: Placement
-) -> Tree:
-    """Initialise from a stage or checkpoint, else at random (a resume has come before this)."""
+def _source(curriculum: Curriculum, stage: Stage, previous: str | None) -> str | None:
+    """The checkpoint folder that a stage starts from; None: random parameters."""
     source = previous if stage.initialize_from == stage_lib.PREVIOUS else stage.initialize_from
     if source is None:
-        path = curriculum.initial_checkpoint_path
-        if path is None:
+        return curriculum.initial_checkpoint_path
+    inside = epath.Path(curriculum.model_dir) / source / "checkpoints"
+    return source if "/" in source else str(inside)
+
+
+def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]:
+    stage, placement = pending.stage, pending.placement
+
+    def start_params() -> Tree:
+        # A resume has come before this.
+        if pending.source is None:
             return placement.scratch_params(stage.seed)
-    else:
-        inside = epath.Path(curriculum.model_dir) / source / "checkpoints"
-        path = source if "/" in source else inside
-    return restore.load(path, curriculum.model, placement.mesh).params
+        return restore.load(pending.source, curriculum.model, placement.mesh).params
 
-
-def _run_stage(
-    curriculum: Curriculum,
-    stage: Stage,
-    previous: str | None,
-    mesh: Mesh,
-    batches: batches_lib.Batches,
-) -> None:
-    model = Decoder(curriculum.model)
-    placement = Placement(
-        model, stage.optimizer.build(boxed_params(model)), mesh, z_loss=stage.z_loss
-    )
     run = stage_lib.StageRun(
         stage=stage,
         placement=placement,
@@ -171,9 +198,7 @@ def _run_stage(
         log_period=curriculum.log_period,
         metadata={"model": dataclasses.asdict(curriculum.model), "stage": stage.name},
     )
-    result = stage_lib.run(
-        run, batches, lambda: _start_params(curriculum, stage, previous, placement)
-    )
+    result = stage_lib.run(run, pending.batches, start_params)
     done = {
         "stage": stage.name,
         "step": stage.train_steps,
@@ -185,3 +210,4 @@ def _run_stage(
     }
     if jax.process_index() == 0:
         ledger.write_whole(run.directory / DONE_NAME, json.dumps(done, indent=2) + "\n")
+    return done

@@ -66,7 +66,7 @@ def test_what_is_masked_weighs_exactly_nothing():
     key[:, 3:], value[:, 3:] = 1e4, -1e6
     changed = attention.dot_product_attention(query, key, value, mask, None)
     np.testing.assert_array_equal(usual[:, :3], changed[:, :3])
-    assert np.abs(usual[:, 3:] - changed[:, 3:]).min() > 1
+    assert np.abs(usual[:, 3:] - changed[:, 3:]).max() > 1e5
 
 
 def test_a_row_that_sees_nothing_is_finite():

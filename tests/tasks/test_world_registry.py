@@ -121,8 +121,8 @@ def test_mixture_rates():
     base = seqio.MixtureRegistry.get("world0_base")
     rates = {task.name: base.get_rate(task) for task in base.tasks}
     assert rates == {
-        "world0_base_text": pytest.approx(0.15),
-        **{f"world0_base_plain_{t}": pytest.approx(0.85 / 3) for t in TYPES},
+        "world0_base_text": pytest.approx(0.3),
+        **{f"world0_base_plain_{t}": pytest.approx(0.7 / 3) for t in TYPES},
     }
     teacher = seqio.MixtureRegistry.get("world0_teacher")
     rates = {task.name: teacher.get_rate(task) for task in teacher.tasks}

@@ -136,7 +136,9 @@ def by_hand(prompt, count):
 
     model, params = Decoder(tiny_study.MODEL), random_params(0, eos_bias=2.5)
     valid = tiny_study.vocabulary().vocab_size
-    forward = jax.jit(lambda tokens: model.apply({"params": params}, tokens, tokens, False))
+    forward = jax.jit(
+        lambda tokens: model.apply({"params": params}, tokens, tokens, enable_dropout=False)
+    )
     tokens = [0, *prompt]
     for _ in range(count):
         padded = jnp.asarray([tokens + [9] * (64 - len(tokens))])

@@ -20,8 +20,8 @@ from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.training import optimizer as optimizer_lib
 from teacherlm_jax.training import restore, stages
 from teacherlm_jax.training.stage import Stage
-from tests.source import ROOT
 from tests.data import tiny_tasks
+from tests.source import ROOT
 from tests.training import tiny
 
 STEPS = 6

@@ -28,9 +28,13 @@ def axes_by_path(boxed):
 
 
 @functools.cache
+def init():
+    return jax.jit(lambda rng: state_lib.init_params(Decoder(SCANNED), rng))
+
+
+@functools.cache
 def params(seed):
-    model = Decoder(SCANNED)
-    return jax.jit(lambda rng: state_lib.init_params(model, rng))(jax.random.key(seed))
+    return init()(jax.random.key(seed))
 
 
 def test_boxed_params_are_the_abstract_form_of_params():
@@ -44,8 +48,7 @@ def test_boxed_params_are_the_abstract_form_of_params():
 
 def test_params_depend_on_the_seed_and_layers_differ():
     kernel = params(0)["layers"]["mlp"]["wi"]["kernel"]
-    again = jax.jit(lambda rng: state_lib.init_params(Decoder(SCANNED), rng))(jax.random.key(0))
-    jax.tree.map(np.testing.assert_array_equal, params(0), again)
+    jax.tree.map(np.testing.assert_array_equal, params(0), init()(jax.random.key(0)))
     assert np.abs(kernel - params(1)["layers"]["mlp"]["wi"]["kernel"]).min() > 0
     assert np.abs(kernel[0] - kernel[1]).min() > 0
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 import optax
+from flax.core import meta
 
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.models.config import DecoderConfig
@@ -33,6 +35,23 @@ def config(**changes: Any) -> DecoderConfig:
         "scan_layers": False,
     }
     return DecoderConfig(**{**fields, **changes})
+
+
+def params(model_config: DecoderConfig, seed: int = 0) -> Any:
+    """Parameters made by numpy, which unlike those of a model need no compilation.
+
+    They are larger than at a usual start, so that logits are far apart.
+    """
+    rng = np.random.default_rng(seed)
+
+    def one(path: Any, leaf: Any) -> np.ndarray:
+        values = {"kernel": 0.25, "embedding": 0.5}.get(path[-1].key, 0.1) * rng.normal(
+            size=leaf.shape
+        )
+        return (values + (path[-1].key == "scale")).astype(np.float32)
+
+    boxed = state_lib.boxed_params(Decoder(model_config))
+    return jax.tree_util.tree_map_with_path(one, meta.unbox(boxed))
 
 
 def table(count: int = 30, seed: int = 0, name: str = "table") -> batches_lib.ExampleTable:
