@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import seqio
 import tensorflow as tf
@@ -207,6 +208,11 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
       ValueError: it is damaged or of another model, a prompt is too long, or the folder holds
         something else.
     """
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"evaluation runs on one host, but there are {jax.process_count()} processes: run this "
+            "command in one."
+        )
     pipeline.check_vocabulary(settings.mixture_or_task_name, settings.model.vocab_size)
     mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
     scorer = Scorer(Decoder(settings.model), settings.policy, batch_size=settings.batch_size)

@@ -160,9 +160,7 @@ class TinyStudy:
     ) -> tuple[list[TeacherDataRecord], dict[str, int]]:
         return list(records), dict.fromkeys(prompts.EXPLANATION_FIELDS, self.seed)
 
-    def audit(
-        self, records: Sequence[TeacherDataRecord], arms: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
+    def quality(self, records: Sequence[TeacherDataRecord]) -> dict[str, dict[str, float]]:
         def true(record: TeacherDataRecord, field: str) -> bool:
             return bool(getattr(record, field) == self.gold(record)[field])
 
@@ -170,7 +168,12 @@ class TinyStudy:
             field: 100.0 * sum(true(record, field) for record in records) / len(records)
             for field in prompts.EXPLANATION_FIELDS
         }
-        return {"truth_rate": rates, "coverage": dict.fromkeys(arms, 10.0 * self.seed)}
+        return {"truth_rate": rates}
+
+    def coverage(
+        self, records: Sequence[TeacherDataRecord], arms: Sequence[str]
+    ) -> dict[str, float]:
+        return dict.fromkeys(arms, 10.0 * self.seed)
 
     def samples(self, records: Sequence[TeacherDataRecord], count: int) -> list[dict[str, Any]]:
         return [

@@ -16,7 +16,7 @@ from teacherlm_jax.tasks.world.questions import QUESTION_TYPES, Question
 from teacherlm_jax.tasks.world.world import World
 from teacherlm_jax.teacher.prompts import EXPLANATION_FIELDS
 
-# Rows of each question type in the scrambled arm: enough that a student of the default run (800
+# Rows of each question type in the scrambled arm: enough that a student of the default run (500
 # steps of 16 rows, a fifth of them of each type) meets none twice, so no false name stays.
 SCRAMBLED_ROWS = 3600
 

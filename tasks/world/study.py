@@ -56,16 +56,19 @@ class WorldStudy:
                 raise ValueError(error.args[0]) from None
         return audit.drop_held_out(self._world, records)
 
-    def audit(
-        self, records: Sequence[TeacherDataRecord], arms: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
-        """Truth rate a field, and coverage of the test questions' facts an arm, in percent."""
-        texts = {arm: arms_lib.arm_texts(self._world, arm, records) for arm in arms}
+    def quality(self, records: Sequence[TeacherDataRecord]) -> dict[str, dict[str, float]]:
+        """Truth of the explanations as the teacher wrote them, in percent a field."""
         return {
             "truth_rate": audit.truth_rates(self._world, records),
             "only_question_names": audit.only_question_names(self._world, records),
-            "coverage": audit.coverage(self._world, texts),
         }
+
+    def coverage(
+        self, records: Sequence[TeacherDataRecord], arms: Sequence[str]
+    ) -> dict[str, float]:
+        """Share of the test questions whose facts stand in an arm's texts, in percent."""
+        texts = {arm: arms_lib.arm_texts(self._world, arm, records) for arm in arms}
+        return audit.coverage(self._world, texts)
 
     def samples(self, records: Sequence[TeacherDataRecord], count: int) -> list[dict[str, Any]]:
         """The first questions of each type, with the teacher's explanations beside the gold."""

@@ -4,8 +4,9 @@ Parameters stand apart so that an evaluation or a next stage reads them alone. R
 to the shardings asked for, on any mesh.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -21,7 +22,7 @@ FINGERPRINTS = "fingerprints"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read, or is not of this model."""
+    """A checkpoint cannot be read or written, or is not of this model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,12 @@ class SavePolicy:
             )
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _reason(error: BaseException) -> str:
+    """The innermost cause on one line of fair length; Orbax wraps what TensorStore found."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    line = " ".join(str(error).partition("[tensorstore_spec")[0].split()) or type(error).__name__
+    return line if len(line) <= 300 else f"{line[:140]} ... {line[-155:]}"
 
 
 class Checkpoints:
@@ -99,22 +104,22 @@ class Checkpoints:
         A background save that failed raises here at the next save, or in `close`. What
         `restore_newest` passed over is deleted now: Orbax saves no step twice, and none before its
         newest, so that damaged checkpoints would stand for good ones of the same steps.
+
+        Raises:
+          CheckpointError: it, or the one before it, could not be written.
         """
         while self._damaged:
             self._manager.delete(self._damaged.pop())
         if step in self._manager.all_steps():
             return
         prints = {PARAMS: fingerprint(params), REST: fingerprint(rest)}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    PARAMS: ocp.args.StandardSave(params),
-                    REST: ocp.args.StandardSave(rest),
-                    METADATA: ocp.args.JsonSave({**metadata, FINGERPRINTS: prints}),
-                }
-            ),
-        )
+        args = {
+            PARAMS: ocp.args.StandardSave(params),
+            REST: ocp.args.StandardSave(rest),
+            METADATA: ocp.args.JsonSave({**metadata, FINGERPRINTS: prints}),
+        }
+        with self._writing():
+            self._manager.save(step, args=ocp.args.Composite(**args))
 
     def metadata(self, step: int) -> dict[str, Any]:
         """What was saved with a checkpoint.
@@ -156,7 +161,7 @@ class Checkpoints:
           CheckpointError: there are checkpoints, and none can be read.
         """
         failure: CheckpointError | None = None
-        damaged = []
+        damaged: list[int] = []
         for step in reversed(self.steps()):
             try:
                 restored = self._restore(step, {PARAMS: abstract_params, REST: abstract_rest})
@@ -171,12 +176,29 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits for saves under way; a save that failed raises here."""
+        """Waits for saves under way.
+
+        Raises:
+          CheckpointError: one of them failed.
+        """
         try:
-            self._manager.wait_until_finished()
-            self._manager.check_for_errors()
+            with self._writing():
+                self._manager.wait_until_finished()
+                self._manager.check_for_errors()
         finally:
             self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            steps = self.steps()
+            raise CheckpointError(
+                f"a checkpoint could not be written to {self.directory} ({_reason(error)}); make "
+                "room or mend the access there, and run the same command again: it goes on from "
+                f"{f'step {steps[-1]}' if steps else 'the start'}."
+            ) from error
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -209,7 +231,7 @@ class Checkpoints:
             else "delete that folder and run the command that made it again"
         )
         return CheckpointError(
-            f"checkpoint {self.directory / str(step)} cannot be read ({_first_line(error)}); {remedy}."
+            f"checkpoint {self.directory / str(step)} cannot be read ({_reason(error)}); {remedy}."
         )
 
 

@@ -140,6 +140,14 @@ class RowFormat:
         return rows
 
 
+def _shuffle_seed(seed: int, table: int) -> int:
+    """A seed far from those of other seeds and tables.
+
+    grain shuffles epoch e with seed + e, so neighbouring seeds would share all orders but one.
+    """
+    return int(np.random.SeedSequence([seed, table]).generate_state(1)[0])
+
+
 class MixtureBatches:
     """Batches from a weighted mixture of tables.
 
@@ -176,7 +184,9 @@ class MixtureBatches:
         self._batch_size = batch_size
         total = sum(rates)
         datasets = [
-            grain.MapDataset.source(table.examples).shuffle(seed=seed + index).repeat()
+            grain.MapDataset.source(table.examples)
+            .shuffle(seed=_shuffle_seed(seed, index))
+            .repeat()
             for index, table in enumerate(tables)
         ]
         self._mixed = grain.MapDataset.mix(datasets, [rate / total for rate in rates])

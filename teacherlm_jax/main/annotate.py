@@ -8,10 +8,11 @@ from teacherlm_jax.main.command_line import run_command
 
 def run() -> None:
     """Annotates and says where things are."""
-    from teacherlm_jax.main import gin_setup
+    from teacherlm_jax.main import gin_setup, saved
     from teacherlm_jax.teacher import annotate
 
     manifest = gin_setup.bound(annotate.annotate)()
+    saved.save_configuration(manifest["folder"])
     counts = manifest["counts"]
     explanations = ", ".join(f"{n} {field}" for field, n in counts["explanations"].items())
     print(

@@ -102,7 +102,8 @@ def run_command(
         _log_to_terminal(flags.debug)
         with contextlib.nullcontext() if flags.debug else without_chatter():
             _configure(flags, default_gin_files, read_by_code)
-        _call(run)
+        with _first_host_speaks():
+            _call(run)
     except KeyboardInterrupt:
         again = shlex.join(["teacherlm", name, *argv])
         print(
@@ -185,7 +186,7 @@ def _parse_flags(
         dest="gin_bindings",
         action="append",
         metavar="",
-        help="set a macro (--gin.TRAIN_STEPS=100) or a parameter (--gin.stages.train.steps=100); "
+        help="set a macro (--gin.TRAIN_STEPS=100) or a parameter (--gin.mesh.MeshConfig.data=4); "
         "overrides the files",
     )
     parser.add_argument(
@@ -227,6 +228,23 @@ def _configure(
         raise ConfigurationError("no configuration: pass --gin_file=FILE.")
     folders = [part for text in flags.gin_search_paths or [] for part in text.split(",") if part]
     gin_setup.parse(files, flags.gin_bindings or [], folders, read_by_code=read_by_code)
+
+
+@contextlib.contextmanager
+def _first_host_speaks() -> Iterator[None]:
+    """Joins the other hosts of the run, if there are any; results are printed by one of them."""
+    if not any(name.startswith("TEACHERLM_") for name in os.environ):
+        yield  # nothing to join, and no reason to import JAX before it is needed
+        return
+    import jax
+
+    from teacherlm_jax.partitioning import hosts
+
+    if not hosts.initialize_from_environment() or jax.process_index() == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _call(run: Callable[[], Any]) -> None:

@@ -8,10 +8,13 @@ from teacherlm_jax.main.command_line import run_command
 
 def run() -> None:
     """Evaluates and prints the metrics."""
+    from etils import epath
+
     from teacherlm_jax import evaluation
-    from teacherlm_jax.main import gin_setup
+    from teacherlm_jax.main import gin_setup, saved
 
     result = gin_setup.bound(evaluation.evaluate_checkpoint)()
+    saved.save_configuration(epath.Path(result["file"]).parent)
     print()
     for model in result["models"]:
         replica = "" if model["replica"] is None else f" replica {model['replica']}"
@@ -22,6 +25,7 @@ def run() -> None:
                 f"{values['ties']:.0f} ties"
             )
     print(f"\n  Written to {result['file']}")
+    print("  Next: --gin.SPLIT=validation, or another --gin.CHECKPOINT_DIR")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,12 +21,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = list(sys.argv[1:] if argv is None else argv)
 
     def run() -> None:
-        from teacherlm_jax.main import devices, gin_setup
+        from teacherlm_jax.main import devices, gin_setup, saved
 
         devices.one_device_a_core()
         from teacherlm_jax.students import report, study
 
         results = gin_setup.bound(study.run)(command=devices.command("quickstart", flags))
+        saved.save_configuration(results["folder"])
         print("\n" + report.table(results))
         print(NEXT.format(folder=results["folder"], name=f"world{results['worlds'][0]}"))
 

@@ -8,16 +8,21 @@ from teacherlm_jax.main.command_line import run_command
 
 def run() -> None:
     """Trains and says where things are."""
-    from teacherlm_jax.main import gin_setup
+    from etils import epath
+
+    from teacherlm_jax.main import gin_setup, saved
     from teacherlm_jax.training import stages
 
     done = gin_setup.bound(stages.train)()
+    last = list(done.values())[-1]["checkpoint"]
+    saved.save_configuration(epath.Path(last).parent.parent)
     print()
     for name, entry in done.items():
         print(
             f"  {name}: {entry['step']} steps, loss {entry['final']['loss']:.3f} per token, "
             f"{entry['seconds']:.0f} s, {entry['checkpoint']}"
         )
+    print(f"\n  Next: teacherlm annotate --gin.CHECKPOINT_DIR={last} --gin.OUTPUT_DIR=FOLDER")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

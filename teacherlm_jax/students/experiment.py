@@ -57,6 +57,7 @@ class Students:
       save_policy: when to save.
       log_period: steps that a row of metrics covers.
       score_batch_size: questions that are scored together.
+      score_max_length: most tokens of a question of the evaluation, BOS included.
     """
 
     model: DecoderConfig
@@ -72,6 +73,7 @@ class Students:
     save_policy: manager.SavePolicy = manager.SavePolicy()
     log_period: int = 50
     score_batch_size: int = 128
+    score_max_length: int = 64
 
     def __post_init__(self) -> None:
         check_seeds("seeds", self.seeds)
@@ -96,6 +98,29 @@ def check_seeds(name: str, seeds: Any) -> None:
         raise ValueError(f"{name} = {tuple(seeds)}: give one or more, each once.")
 
 
+def check(students: Students, subject: Subject) -> None:
+    """Checks what can be known before there are a teacher and annotations.
+
+    Raises:
+      ValueError: there are several processes, or a question of the evaluation is too long.
+    """
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"students train on one host, each on a device of its own, but there are "
+            f"{jax.process_count()} processes: run this command in one."
+        )
+    room = students.score_max_length - (students.bos_id is not None)
+    for split in ("validation", "test"):
+        for table in pipeline.load_tables(subject.evaluation, split)[0]:
+            for example in table.examples:
+                if len(example) > room:
+                    raise ValueError(
+                        f"{example.example_id} has {len(example)} tokens, but Students."
+                        f"score_max_length = {students.score_max_length} leaves room for {room}: "
+                        "raise it."
+                    )
+
+
 def run(
     students: Students, subject: Subject, records: Sequence[TeacherDataRecord]
 ) -> dict[str, dict[str, Any]]:
@@ -113,6 +138,7 @@ def run(
     Raises:
       ValueError: bad configuration or data; found before the first compile.
     """
+    check(students, subject)
     restore.check(students.start_checkpoint_dir, students.model)
     names = {arm: subject.register_arm(arm, records) for arm in students.arms}
     batches = {arm: _Data.load(students, name) for arm, name in names.items()}
@@ -220,17 +246,17 @@ def _train(
 
 
 def _evaluators(students: Students, subject: Subject) -> dict[str, evaluation.RankEvaluator]:
-    scorer = make_scorer(students.model, students.bos_id, students.score_batch_size)
+    scorer = make_scorer(students)
     return {
         split: evaluation.RankEvaluator(subject.evaluation, split, scorer)
         for split in ("validation", "test")
     }
 
 
-def make_scorer(model: DecoderConfig, bos_id: int | None, batch_size: int) -> Scorer:
+def make_scorer(students: Students) -> Scorer:
     """A scorer of the paper's letters: summed log-likelihood, nothing cut."""
-    policy = ScoringPolicy(max_length=64, bos_id=bos_id)
-    return Scorer(Decoder(model), policy, batch_size=batch_size)
+    policy = ScoringPolicy(max_length=students.score_max_length, bos_id=students.bos_id)
+    return Scorer(Decoder(students.model), policy, batch_size=students.score_batch_size)
 
 
 def by_type(metrics: evaluation.Metrics) -> dict[str, float]:

@@ -18,7 +18,8 @@ CAVEATS = (
     "every sample, so it must not help; if it does, something leaks.",
     "Teacher and students are of the same size and share the base model.",
     "A small synthetic world in invented language: nothing here is a claim about real data.",
-    "Settings were chosen on the validation split, never on the test split.",
+    "The default settings were chosen on the validation split and on held-out questions about "
+    "known animals, not on the test split.",
 )
 
 

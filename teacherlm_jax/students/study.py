@@ -98,6 +98,10 @@ def run(study: Study, command: str) -> dict[str, Any]:
     """
     began = time.monotonic()
     plans = [study.plan(seed) for seed in study.worlds]
+    for plan in plans:
+        # What the later phases would stumble over, before the first is trained.
+        annotate.check(plan.annotation)
+        experiment.check(plan.students, plan.subject)
     worlds = [_run_world(plan) for plan in plans]
     merged = results.merge([plan.students for plan in plans], worlds)
     merged["steps"] = {
@@ -163,11 +167,12 @@ def _run_students(
         meanings={arm: subject.meaning(arm) for arm in arms},
         chance=subject.chance,
         teacher={
-            **subject.audit(kept, list(arms)),
+            **subject.quality(annotated),
+            "coverage": subject.coverage(kept, list(arms)),
             "dropped_held_out": dropped,
             "base_accuracy": _base_accuracy(subject, students),
         },
-        samples=subject.samples(kept, samples),
+        samples=subject.samples(annotated, samples),
         seconds={**seconds, "students": students_seconds},
     )
 
@@ -187,7 +192,7 @@ def _first_seconds(path: epath.Path, seconds: float) -> float:
 
 
 def _base_accuracy(subject: Subject, students: experiment.Students) -> dict[str, float]:
-    scorer = experiment.make_scorer(students.model, students.bos_id, students.score_batch_size)
+    scorer = experiment.make_scorer(students)
     evaluator = evaluation.RankEvaluator(subject.base_evaluation, "test", scorer)
     mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
     start = restore.load(students.start_checkpoint_dir, students.model, mesh)

@@ -36,10 +36,13 @@ class Subject(Protocol):
     ) -> tuple[list[TeacherDataRecord], dict[str, int]]:
         """Records without what gives away the evaluation, and how much was dropped a field."""
 
-    def audit(
+    def quality(self, records: Sequence[TeacherDataRecord]) -> dict[str, dict[str, float]]:
+        """Quality of the annotations as the teacher wrote them, in percent: "truth_rate", ..."""
+
+    def coverage(
         self, records: Sequence[TeacherDataRecord], arms: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
-        """Quality of the annotations in percent: "truth_rate", "coverage", ..."""
+    ) -> dict[str, float]:
+        """Share of the test questions whose facts stand in an arm's texts, in percent."""
 
     def samples(self, records: Sequence[TeacherDataRecord], count: int) -> list[dict[str, Any]]:
         """Questions with the teacher's explanations beside the truth."""

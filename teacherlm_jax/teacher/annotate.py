@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import seqio
 from etils import epath
+from jax.experimental import multihost_utils
 
 import teacherlm_jax
 from teacherlm_jax.checkpoints.fingerprint import digest
@@ -117,6 +118,20 @@ def questions(annotation: Annotation) -> list[Record]:
     ]
 
 
+def check(annotation: Annotation) -> None:
+    """Checks questions and prompts; needs no teacher and compiles nothing.
+
+    Raises:
+      ValueError: a prompt is too long, or a record or the configuration is not valid.
+    """
+    rows = questions(annotation)
+    vocabulary = pipeline.vocabulary(annotation.task_name)
+    pipeline.check_vocabulary(annotation.task_name, annotation.model.vocab_size)
+    generator = _generator(annotation, None, vocabulary, mesh_lib.make_mesh(annotation.mesh))
+    writer = _Writer(annotation, generator, vocabulary, "")
+    generator.check([request for row in rows for request in writer.requests(row)])
+
+
 def annotate(annotation: Annotation) -> dict[str, Any]:
     """Annotates what is not annotated yet; the same call goes on after an interrupt.
 
@@ -126,9 +141,10 @@ def annotate(annotation: Annotation) -> dict[str, Any]:
     Raises:
       ValueError: a prompt is too long, a record or configuration is not valid; nothing has run.
     """
+    # First of all: who mends a prompt that is too long needs no other folder.
+    check(annotation)
     rows = questions(annotation)
     vocabulary = pipeline.vocabulary(annotation.task_name)
-    pipeline.check_vocabulary(annotation.task_name, annotation.model.vocab_size)
     mesh = mesh_lib.make_mesh(annotation.mesh)
     loaded = restore.load(annotation.checkpoint_dir, annotation.model, mesh)
     params = loaded.params if annotation.replica is None else loaded.replica(annotation.replica)
@@ -139,8 +155,6 @@ def annotate(annotation: Annotation) -> dict[str, Any]:
     params_digest = digest(params)
     generator = _generator(annotation, params, vocabulary, mesh)
     writer = _Writer(annotation, generator, vocabulary, params_digest)
-    # Before the folder is claimed: who mends a prompt that is too long needs no other folder.
-    generator.check([request for row in rows for request in writer.requests(row)])
     folder = shards.AnnotationFolder(
         annotation.output_dir,
         annotation.configuration(rows, params_digest),
@@ -158,9 +172,11 @@ def annotate(annotation: Annotation) -> dict[str, Any]:
                 folder.write_shard(shard, annotated, rejects)
             done += len(chosen)
             progress.update(done)
-    if jax.process_index() != 0:
-        return {}
-    return {**folder.finish(), "folder": annotation.output_dir}
+    if jax.process_index() == 0:
+        folder.finish()
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("the manifest is written")
+    return {**folder.read_manifest(), "folder": annotation.output_dir}
 
 
 def read(annotation: Annotation) -> list[Record]:

@@ -223,6 +223,11 @@ class AnnotationFolder:
         ledger.write_whole(self.folder / MANIFEST_NAME, _to_json_text(manifest))
         return manifest
 
+    def read_manifest(self) -> dict[str, Any]:
+        """Returns the manifest of a finished folder; raises as `ledger.read_whole`."""
+        manifest: dict[str, Any] = json.loads(ledger.read_whole(self.folder / MANIFEST_NAME))
+        return manifest
+
     def is_finished(self) -> bool:
         """Returns whether the manifest is written, and so all shards."""
         return ledger.is_complete(self.folder / MANIFEST_NAME)

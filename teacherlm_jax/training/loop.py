@@ -11,12 +11,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from teacherlm_jax.data.batches import Arrays, Batches
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.training.state import TrainState
 
 MetricRow = dict[str, Any]
+
+_STEPS_BETWEEN_AGREEMENTS = 20
 
 
 class NonFiniteLossError(ValueError):
@@ -28,6 +31,19 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+
+    def agreed(self, step: int) -> bool:
+        """Whether to stop after `step`: the same answer on every host.
+
+        Signals reach hosts at different steps; they ask each other every so often, since a host
+        that stopped alone would leave the others waiting in a collective.
+        """
+        if jax.process_count() == 1:
+            return self.requested
+        if step % _STEPS_BETWEEN_AGREEMENTS:
+            return False
+        asked = multihost_utils.process_allgather(np.asarray(self.requested))
+        return bool(np.any(asked))
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["StopRequest"]:
@@ -176,15 +192,18 @@ class Loop:
                 if held is not None:
                     self._record(*held, saved=saved, progress=progress, last=last)
                 held = (done, ids, metrics)
-                if self.is_due(done) or stop.requested:
+                stopping = stop.agreed(done)
+                if self.is_due(done) or stopping:
                     self._record(*held, saved=saved, progress=progress, last=last)
                     held = None
                     self.save(done, state)
                     saved = done
-                if stop.requested:
+                if stopping:
                     raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
             if held is not None:
                 self._record(*held, saved=saved, progress=progress, last=last)
+            if stop.agreed(0):  # It came while the last step was saved.
+                raise KeyboardInterrupt(f"stopped after step {last}, which is saved")
         return state
 
     def _record(

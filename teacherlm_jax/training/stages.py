@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from absl import logging
 from etils import epath
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import manager
@@ -210,4 +211,6 @@ def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]
     }
     if jax.process_index() == 0:
         ledger.write_whole(run.directory / DONE_NAME, json.dumps(done, indent=2) + "\n")
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"stage {stage.name} is in the ledger")
     return done

@@ -68,8 +68,8 @@ def make_train_step(
         metrics = {
             **sums,
             "tokens": jnp.sum(batch["decoder_segment_ids"] != 0).astype(jnp.float32),
-            "gradient_norm": optax.global_norm(gradients),
-            "parameter_norm": optax.global_norm(params),
+            "gradient_norm": optax.tree.norm(gradients),
+            "parameter_norm": optax.tree.norm(params),
         }
         return TrainState(state.step + 1, params, opt_state), metrics
 

@@ -80,9 +80,9 @@ def test_every_table_of_a_mixture_is_covered_epoch_by_epoch():
 
 @pytest.mark.parametrize("rates", [[0.85 / 3, 0.85 / 3, 0.85 / 3, 0.15], [75, 24, 1, 50]])
 def test_tables_take_turns_in_proportion_to_their_rates(rates):
-    counts = {"a": 50, "b": 5, "c": 20, "d": 9}
-    order = rows(mixture(counts, rates, batch_size=10), range(300))
-    for length in (100, 1000, 3000):
+    counts = {"a": 5000, "b": 500, "c": 2000, "d": 900}
+    order = rows(mixture(counts, rates, batch_size=10), range(200))
+    for length in (100, 1000, 2000):
         found = collections.Counter(row[0] for row in order[:length])
         for name, rate in zip(counts, rates, strict=True):
             wanted = length * rate / sum(rates)

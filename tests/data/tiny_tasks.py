@@ -28,7 +28,7 @@ def texts(words: tuple[str, ...], count: int, seed: int) -> list[tuple[str, str]
 
 def register(name: str, pairs: list[tuple[str, str]]) -> None:
     """Registers a task with a split "train" of these pairs."""
-    inputs, targets = zip(*pairs, strict=True)
+    inputs, targets = map(list, zip(*pairs, strict=True))
 
     def dataset(split: str, shuffle_files: bool = False, seed: int | None = None):
         assert split == "train"

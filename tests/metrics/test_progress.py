@@ -1,6 +1,7 @@
 import os
 import re
 import sys
+import termios
 
 import pytest
 
@@ -73,6 +74,7 @@ def test_a_shorter_time_between_lines(capsys):
 
 def test_a_terminal_gets_a_bar(monkeypatch):
     reader, writer = os.openpty()
+    termios.tcsetwinsize(writer, (24, 100))
     with os.fdopen(writer, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         with Progress("base", 40, done=10) as progress:

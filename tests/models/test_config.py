@@ -77,7 +77,9 @@ def gradients(remat_policy):
         return jnp.sum(jnp.sin(logits))
 
     lowered = jax.jit(jax.grad(loss)).lower(params)
-    return jax.device_get(lowered.compile()(params)), lowered.as_text().count("dot_general")
+    # What XLA makes of it is not the question here.
+    compiled = lowered.compile({"xla_backend_optimization_level": 0})
+    return jax.device_get(compiled(params)), lowered.as_text().count("dot_general")
 
 
 @pytest.mark.parametrize("policy", sorted(set(config_lib.REMAT_POLICIES) - {"none"}))
@@ -86,7 +88,8 @@ def test_remat_gives_the_same_gradients_for_more_work(policy):
     found, more_products = gradients(policy)
     assert more_products > products
     for (path, one), two in zip(jax.tree.leaves_with_path(usual), jax.tree.leaves(found)):
-        np.testing.assert_allclose(two, one, atol=1e-5 * np.abs(one).max(), err_msg=str(path))
+        # Softmax feels no bias of the keys: that gradient is rounding alone.
+        np.testing.assert_allclose(two, one, atol=1e-5 * (1 + np.abs(one).max()), err_msg=str(path))
 
 
 def test_remat_policies_go_from_little_to_much_saved():

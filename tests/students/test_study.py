@@ -112,7 +112,7 @@ def test_results_tell_of_the_teacher_and_show_samples(done):
         folder = pathlib.Path(settings.output_dir) / f"tiny{seed}" / "annotations"
         rows = list(records.read_jsonl(folder))
         subject = TinyStudy(seed)
-        truth.append(subject.audit(rows, [])["truth_rate"]["fundamentals"])
+        truth.append(subject.quality(rows)["truth_rate"]["fundamentals"])
     assert teacher["truth_rate"]["fundamentals"] == pytest.approx(sum(truth) / 2)
     assert sum(truth) > 0
     assert len(results["samples"]) == 2

@@ -79,7 +79,7 @@ def test_an_arm_is_a_mixture_of_its_samples_and_the_same_replay(study, records):
     for arm in ("plain", "all"):
         mixture = seqio.MixtureRegistry.get(study.register_arm(arm, records))
         rates = {task.name: mixture.get_rate(task) for task in mixture.tasks}
-        own = {name: rate for name, rate in rates.items() if arm in name}
+        own = {name: rate for name, rate in rates.items() if f"_student_{arm}_" in name}
         assert set(rates) == {*own, *replay}
         assert sum(rates.values()) == pytest.approx(1)
         assert list(own.values()) == pytest.approx([0.6 / 3] * 3)
@@ -146,15 +146,16 @@ def test_records_of_another_world_are_refused_in_words(study):
 
 
 def test_audit_measures_truth_and_coverage_in_percent(study, world, records):
-    some = [*records[:50], *records[-50:]]
-    audited = study.audit(records, ["plain", "gold_fundamentals"])
+    audited = study.quality(records)
+    coverage = study.coverage(records, ["plain", "gold_fundamentals"])
     assert audited["truth_rate"] == dict.fromkeys(EXPLANATION_FIELDS, 100.0)
     assert audited["only_question_names"] == dict.fromkeys(EXPLANATION_FIELDS, 100.0)
-    assert audited["coverage"]["plain"] == 0.0
-    assert audited["coverage"]["gold_fundamentals"] > 90.0
-    false = [dataclasses.replace(r, fundamentals="every bird has fur.") for r in some[:20]]
-    audited = study.audit([*false, *some[20:]], ["plain"])
-    assert audited["truth_rate"]["fundamentals"] == 80.0
+    assert coverage["plain"] == 0.0
+    assert coverage["gold_fundamentals"] > 90.0
+    false = [dataclasses.replace(r, fundamentals="every bird has fur.") for r in records[:90]]
+    audited = study.quality([*false, *records[90:]])
+    share = (len(records) - 90) / len(records)
+    assert audited["truth_rate"]["fundamentals"] == pytest.approx(100 * share)
     assert audited["truth_rate"]["chain_of_thought"] == 100.0
 
 

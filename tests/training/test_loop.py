@@ -54,8 +54,8 @@ class Run:
         self.seen.append(int(arrays["x"]) - 1)
         return state + 1, self.on_step(state + 1)
 
-    def save(self, step, state, rows):
-        self.saved.append((step, state, len(rows)))
+    def save(self, step, state):
+        self.saved.append((step, state, len(self.log.rows)))
 
     def run(self, first=0):
         return self.loop.run(first, self.batches, first, self.last, "noise")
@@ -257,6 +257,21 @@ def test_a_stop_at_a_step_that_is_due_saves_once():
     with pytest.raises(KeyboardInterrupt):
         run.run()
     assert run.saved_steps == [2, 4]
+
+
+def test_a_signal_during_the_last_save_is_not_lost():
+    run = Run(save_period=5)
+    save = run.loop.save
+
+    def save_and_kill(step, state):
+        save(step, state)
+        if step == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run.loop.save = save_and_kill
+    with pytest.raises(KeyboardInterrupt, match="after step 10, which is saved"):
+        run.run()
+    assert run.saved_steps == [5, 10]
 
 
 def test_a_bad_loss_is_not_saved_by_a_stop_either():

@@ -58,16 +58,12 @@ def stacked(unrolled):
 
 def updates(transformation, params, gradients):
     """Updates of each gradient in turn, parameters held."""
-
-    @jax.jit
-    def run(params, gradients):
-        state, found = transformation.init(params), []
-        for gradient in gradients:
-            update, state = transformation.update(gradient, state, params)
-            found.append(update)
-        return found
-
-    return run(params, gradients)
+    update_fn = jax.jit(transformation.update)
+    state, found = transformation.init(params), []
+    for gradient in gradients:
+        update, state = update_fn(gradient, state, params)
+        found.append(update)
+    return found
 
 
 # The groups
@@ -186,35 +182,55 @@ def test_scanned_kernels_are_updated_as_their_layers_alone():
 @pytest.mark.parametrize("config", [UNROLLED, SCANNED])
 def test_the_size_of_a_muon_update_does_not_depend_on_the_shape(config):
     """arXiv 2502.16982: a root mean square near 0.2 times the learning rate, as AdamW has."""
-    muon = optimizer_lib.Muon(1.0, clip_norm=None).build(boxed(config))
-    update = updates(muon, normal_like(config, 0), [normal_like(config, 1)])[0]
-    for path, leaf in by_path(update).items():
-        size = np.sqrt(np.mean(np.square(leaf)))
+    params, _, found = muon_updates(config)
+    sizes = set()
+    for path, update in found[0].items():
+        decay = -0.02 * 0.1 * by_path(params)[path]
         if muon_paths(config)[path] is not None:
+            size = np.sqrt(np.mean(np.square(update - decay))) / 0.02
             assert 0.15 < size < 0.25, path
-        else:
-            assert size > 0.9, path
+            sizes.add(update.shape)
+    assert len(sizes) == 4
+
+
+SMALL_BOXED = {
+    "wi": {"kernel": meta.Partitioned(jax.ShapeDtypeStruct((4, 7), np.float32), ("embed", "mlp"))},
+    "norm": {"scale": meta.Partitioned(jax.ShapeDtypeStruct((4,), np.float32), ("norm",))},
+}
+
+
+def small_like(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "wi": {"kernel": rng.normal(size=(4, 7)).astype(np.float32)},
+        "norm": {"scale": rng.normal(size=4).astype(np.float32)},
+    }
+
+
+def small_updates(optimizer, gradients):
+    return updates(optimizer.build(SMALL_BOXED), small_like(0), gradients)
 
 
 def test_the_embedding_rate_is_the_matrix_rate_unless_it_is_given():
-    config, gradient = UNROLLED, [normal_like(UNROLLED, 1)]
-    params = normal_like(config, 0)
-    one = updates(optimizer_lib.Muon(0.1).build(boxed(config)), params, gradient)
-    two = updates(optimizer_lib.Muon(0.1, 0.1).build(boxed(config)), params, gradient)
-    jax.tree.map(np.testing.assert_array_equal, one, two)
+    one = small_updates(optimizer_lib.Muon(0.1), [small_like(1)])[0]
+    two = small_updates(optimizer_lib.Muon(0.1, 0.2), [small_like(1)])[0]
+    np.testing.assert_array_equal(one["wi"]["kernel"], two["wi"]["kernel"])
+    np.testing.assert_allclose(2 * one["norm"]["scale"], two["norm"]["scale"], rtol=1e-6)
+    assert np.abs(one["norm"]["scale"]).min() > 0.05
 
 
-@pytest.mark.parametrize("name", ["Muon", "AdamW"])
-def test_gradients_above_the_norm_are_scaled_down_and_others_are_not(name):
-    config, make = UNROLLED, getattr(optimizer_lib, name)
-    params, gradient = normal_like(config, 0), normal_like(config, 1)
-    norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradient)))
-    small = jax.tree.map(lambda leaf: leaf / (4 * norm), gradient)
+@pytest.mark.parametrize("make", [optimizer_lib.Muon, optimizer_lib.AdamW])
+def test_gradients_above_the_norm_are_scaled_down_and_others_are_not(make):
+    gradient, other = small_like(1), small_like(2)
+    norms = [float(optax.tree.norm(tree)) for tree in (gradient, other)]
+    small = jax.tree.map(lambda leaf: leaf / (4 * norms[1]), other)
     # Two gradients of different sizes: momentum tells whether the first was scaled down.
-    clipped = updates(make(0.1, clip_norm=0.5).build(boxed(config)), params, [gradient, small])[1]
-    scaled = jax.tree.map(lambda leaf: leaf / (2 * norm), gradient)
-    expected = updates(make(0.1, clip_norm=None).build(boxed(config)), params, [scaled, small])[1]
+    clipped = small_updates(make(0.1, clip_norm=0.5), [gradient, small])[1]
+    scaled = jax.tree.map(lambda leaf: leaf / (2 * norms[0]), gradient)
+    expected = small_updates(make(0.1, clip_norm=None), [scaled, small])[1]
+    unclipped = small_updates(make(0.1, clip_norm=None), [gradient, small])[1]
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), clipped, expected)
+    assert np.abs(clipped["wi"]["kernel"] - unclipped["wi"]["kernel"]).max() > 1e-3
 
 
 # AdamW

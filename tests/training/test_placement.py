@@ -20,7 +20,15 @@ from tests.training import tiny
 
 STEPS = 20
 MODEL = Decoder(tiny.config())
-OPTIMIZER = optimizer_lib.Muon(5e-3, 2e-2).build(state_lib.boxed_params(MODEL))
+START = tiny.params(MODEL.config)
+# AdamW compiles in half the time of Muon, which is tried on the mesh that cuts matrices most.
+OPTIMIZERS = {
+    name: optimizer.build(state_lib.boxed_params(MODEL))
+    for name, optimizer in (
+        ("adamw", optimizer_lib.AdamW(2e-2)),
+        ("muon", optimizer_lib.Muon(5e-3, 2e-2)),
+    )
+}
 
 MESHES = {
     "1": MeshConfig(device_count=1),
@@ -32,13 +40,13 @@ MESHES = {
 
 
 @functools.cache
-def placement(mesh):
-    return Placement(MODEL, OPTIMIZER, make_mesh(MESHES[mesh]))
+def placement(mesh, optimizer="adamw"):
+    return Placement(MODEL, OPTIMIZERS[optimizer], make_mesh(MESHES[mesh]))
 
 
-def train(placement, batches, start):
+def train(placement, batches):
     """Losses [step] or [step, replica], and the ids of every step."""
-    state, rng = placement.start(start), placement.rng(0)
+    state, rng = placement.start(START), placement.rng(0)
     losses, ids = [], []
     for step in range(STEPS):
         step_ids, arrays = batches(step)
@@ -49,34 +57,42 @@ def train(placement, batches, start):
 
 
 @functools.cache
-def apart(seed):
+def apart(seed, optimizer):
     """A student alone on one device."""
-    alone = placement("1")
-    return train(alone, tiny.batches(4, seed), alone.scratch_params(0))
+    return train(placement("1", optimizer), tiny.batches(8, seed))
 
 
 # Meshes
 
 
 @functools.cache
-def on_mesh(mesh):
-    losses, _, state = train(placement(mesh), tiny.batches(8), placement(mesh).scratch_params(0))
+def on_mesh(mesh, optimizer):
+    losses, _, state = train(placement(mesh, optimizer), tiny.batches(8))
     return losses, state
 
 
-@pytest.mark.parametrize("mesh", [name for name in MESHES if name != "1"])
-def test_the_same_run_has_the_same_losses_on_every_mesh(mesh):
-    losses, state = on_mesh(mesh)
-    expected, _ = on_mesh("1")
-    assert expected[-1] < expected[0] - 0.5
+@pytest.mark.parametrize(
+    ("mesh", "optimizer"),
+    [
+        ("data 8", "adamw"),
+        ("fsdp 8", "adamw"),
+        ("fsdp 4, tensor 2", "muon"),
+        ("2, 2, 2", "adamw"),
+    ],
+)
+def test_the_same_run_has_the_same_losses_on_every_mesh(mesh, optimizer):
+    losses, state = on_mesh(mesh, optimizer)
+    expected, _ = on_mesh("1", optimizer)
+    assert expected[-1] < expected[0] - 0.3
     np.testing.assert_allclose(losses, expected, atol=1e-5)
     # The state stays where it was put.
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, placement(mesh).abstract_state)
+    abstract = placement(mesh, optimizer).abstract_state
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     assert jax.tree.map(lambda leaf: leaf.sharding, state) == shardings
 
 
 def test_parameters_and_their_moments_are_cut_as_the_axes_say():
-    state = on_mesh("fsdp 4, tensor 2")[1]
+    state = on_mesh("fsdp 4, tensor 2", "muon")[1]
     kernel = state.params["layers_0"]["self_attention"]["query"]["kernel"]
     assert kernel.sharding.spec == PartitionSpec("fsdp", "tensor", None)
     assert kernel.addressable_shards[0].data.shape == (4, 1, 8)
@@ -90,12 +106,11 @@ def test_parameters_and_their_moments_are_cut_as_the_axes_say():
 
 
 def test_scratch_parameters_are_the_same_on_every_mesh():
-    for mesh in ("fsdp 8", "2, 2, 2"):
-        jax.tree.map(
-            np.testing.assert_array_equal,
-            placement(mesh).scratch_params(3),
-            placement("1").scratch_params(3),
-        )
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        placement("2, 2, 2").scratch_params(3),
+        placement("1").scratch_params(3),
+    )
 
 
 def test_constraints_on_activations_take_effect():
@@ -119,10 +134,9 @@ def test_a_batch_is_cut_by_rows():
 
 def test_training_leaves_the_parameters_that_it_started_from():
     alone = placement("1")
-    start = alone.scratch_params(0)
-    before = jax.tree.map(np.array, start)
+    start = jax.device_put(START, jax.tree.map(lambda leaf: leaf.sharding, alone.abstract_params))
     alone.step_fn(alone.start(start), alone.place(tiny.batches(8)(0)[1]), alone.rng(0))
-    jax.tree.map(np.testing.assert_array_equal, before, start)
+    jax.tree.map(np.testing.assert_array_equal, start, START)
 
 
 def test_a_placement_without_an_optimizer_has_parameters_alone():
@@ -135,14 +149,16 @@ def test_a_placement_without_an_optimizer_has_parameters_alone():
 # Replicas
 
 
-@pytest.mark.parametrize(("replicas", "devices"), [(2, 2), (2, 1), (3, 3)])
-def test_students_of_different_seeds_trained_together_are_as_apart(replicas, devices):
+@pytest.mark.parametrize(
+    ("replicas", "devices", "optimizer"), [(2, 2, "muon"), (2, 1, "adamw"), (3, 3, "adamw")]
+)
+def test_students_of_different_seeds_trained_together_are_as_apart(replicas, devices, optimizer):
     mesh = placement_lib.replica_mesh(replicas, jax.devices()[:devices])
     assert mesh.size == devices
-    together = Placement(MODEL, OPTIMIZER, mesh, replicas)
-    batches = ReplicaBatches([tiny.batches(4, seed) for seed in range(replicas)])
-    losses, ids, state = train(together, batches, placement("1").scratch_params(0))
-    alone = [apart(seed) for seed in range(replicas)]
+    together = Placement(MODEL, OPTIMIZERS[optimizer], mesh, replicas)
+    batches = ReplicaBatches([tiny.batches(8, seed) for seed in range(replicas)])
+    losses, ids, state = train(together, batches)
+    alone = [apart(seed, optimizer) for seed in range(replicas)]
     assert losses.shape == (STEPS, replicas)
     assert np.abs(losses[:, 0] - losses[:, 1]).max() > 0.01
     for step in range(STEPS):

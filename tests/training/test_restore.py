@@ -9,10 +9,8 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from teacherlm_jax.checkpoints import manager
-from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.training import restore
-from teacherlm_jax.training import state as state_lib
 from tests.training import tiny
 
 CONFIG = tiny.config(num_layers=2, scan_layers=True)
@@ -21,8 +19,7 @@ ONE = MeshConfig(device_count=1)
 
 @pytest.fixture(scope="module")
 def params():
-    model = Decoder(CONFIG)
-    return jax.jit(lambda rng: state_lib.init_params(model, rng))(jax.random.key(0))
+    return jax.tree.map(jnp.asarray, tiny.params(CONFIG))
 
 
 def save(folder, params, steps=(3, 5), **metadata):

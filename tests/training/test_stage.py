@@ -38,7 +38,7 @@ def placement():
 
 @pytest.fixture(scope="module")
 def start(placement):
-    return placement.scratch_params(0)
+    return tiny.params(placement.model.config)
 
 
 def train(placement, folder, start_params, *, batches=None, period=100, keep=None):

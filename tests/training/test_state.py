@@ -69,7 +69,7 @@ def test_the_optimizer_state_carries_the_axes_of_the_parameters_that_it_mirrors(
     transformation = optimizer.build(boxed_params)
     boxed = state_lib.boxed_state(model, transformation)
     parameters, mirrored = axes_by_path(boxed_params), axes_by_path(boxed.opt_state)
-    assert len(parameters) == 19
+    assert len(parameters) == 20
     assert axes_by_path(boxed.params) == parameters
     for path, names in mirrored.items():
         assert names == next(parameters[own] for own in parameters if path.endswith(own)), path

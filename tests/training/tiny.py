@@ -1,5 +1,6 @@
 """A decoder, data and a placement small enough to train in a moment."""
 
+import functools
 from typing import Any
 
 import jax
@@ -54,18 +55,22 @@ def params(model_config: DecoderConfig, seed: int = 0) -> Any:
     return jax.tree_util.tree_map_with_path(one, meta.unbox(boxed))
 
 
-def table(count: int = 30, seed: int = 0, name: str = "table") -> batches_lib.ExampleTable:
-    """Random examples of 2 to 12 tokens; id 0 is a token like any other."""
-    rng = np.random.default_rng(seed)
+@functools.cache
+def table() -> batches_lib.ExampleTable:
+    """Random examples of 2 to 12 tokens; id 0 is a token like any other.
+
+    There are many, since grain shuffles small tables slowly.
+    """
+    rng = np.random.default_rng(0)
 
     def tokens(least: int) -> np.ndarray:
         return rng.integers(0, VOCAB_SIZE, rng.integers(least, 7), dtype=np.int32)
 
     examples = [
-        batches_lib.TokenizedExample(f"{name}:{index}", tokens(1), tokens(1))
-        for index in range(count)
+        batches_lib.TokenizedExample(f"table:{index}", tokens(1), tokens(1))
+        for index in range(1000)
     ]
-    return batches_lib.ExampleTable(name, examples)
+    return batches_lib.ExampleTable("table", examples)
 
 
 def batches(batch_size: int = 8, seed: int = 0) -> batches_lib.MixtureBatches:
