@@ -6,6 +6,7 @@ to the shardings asked for, on any mesh.
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,6 +56,12 @@ def _reason(error: BaseException) -> str:
     return line if len(line) <= 300 else f"{line[:140]} ... {line[-155:]}"
 
 
+def _absolute(directory: epath.PathLike) -> epath.Path:
+    """Orbax takes absolute paths alone; a URL (gs://) is one."""
+    text = os.fspath(directory)
+    return epath.Path(text if "://" in text else os.path.abspath(text))
+
+
 class Checkpoints:
     """The checkpoints of one run in one directory."""
 
@@ -64,7 +71,7 @@ class Checkpoints:
         Raises:
           PermissionError: the directory cannot be made.
         """
-        self.directory = epath.Path(directory)
+        self.directory = _absolute(directory)
         self._policy = policy
         self._damaged: list[int] = []
         if policy is not None:

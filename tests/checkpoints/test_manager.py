@@ -361,3 +361,16 @@ def test_a_folder_that_cannot_be_made_is_found_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         Checkpoints(tmp_path / "file" / "checkpoints", SYNC)
+
+
+def test_a_relative_directory_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = {"kernel": jnp.arange(4.0)}
+    with manager.Checkpoints("relative/folder", manager.SavePolicy()) as checkpoints:
+        checkpoints.save(1, params, {"step": jnp.ones((), jnp.int32)}, {})
+    opened, step = manager.latest("relative/folder")
+    with opened:
+        assert step == 1
+        abstract = {"kernel": jax.ShapeDtypeStruct((4,), jnp.float32)}
+        assert opened.restore_params(step, abstract)["kernel"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert (tmp_path / "relative/folder/1").is_dir()
