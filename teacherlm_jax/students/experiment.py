@@ -1,6 +1,7 @@
 """Students of several arms: same start, same steps, same replay; only the samples differ."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -141,7 +142,9 @@ def run(
     check(students, subject)
     restore.check(students.start_checkpoint_dir, students.model)
     names = {arm: subject.register_arm(arm, records) for arm in students.arms}
-    batches = {arm: _Data.load(students, name) for arm, name in names.items()}
+    # The arms share their replay, so its tables are read once.
+    loader = functools.cache(pipeline.load_table)
+    batches = {arm: _Data.load(students, name, loader) for arm, name in names.items()}
     mesh = replica_mesh(len(students.seeds))
     start = restore.load(students.start_checkpoint_dir, students.model, mesh)
     model = Decoder(students.model)
@@ -149,12 +152,16 @@ def run(
         model, students.optimizer.build(boxed_params(model)), mesh, len(students.seeds)
     )
     start_digest = digest(start.params)
+    configurations = {
+        epath.Path(students.output_dir) / arm: _configuration(students, arm, data, start_digest)
+        for arm, data in batches.items()
+    }
+    for directory, configuration in configurations.items():
+        claim.check_folder(directory, configuration)
     evaluators = _evaluators(students, subject)
-    # All are checked before one is claimed.
-    for use in (claim.check_folder, claim.claim_folder):
-        for arm, data in batches.items():
-            configuration = _configuration(students, arm, data, start_digest)
-            use(epath.Path(students.output_dir) / arm, configuration)
+    # Claimed last, and together: a folder must not belong to what cannot be run.
+    for directory, configuration in configurations.items():
+        claim.claim_folder(directory, configuration)
     results = {}
     for arm, data in batches.items():
         directory = epath.Path(students.output_dir) / arm
@@ -177,10 +184,10 @@ class _Data:
     row_format: batches_lib.RowFormat
 
     @classmethod
-    def load(cls, students: Students, mixture: str) -> "_Data":
+    def load(cls, students: Students, mixture: str, loader: pipeline.TableLoader) -> "_Data":
         """Tokenizes a mixture."""
         pipeline.check_vocabulary(mixture, students.model.vocab_size)
-        tables, rates = pipeline.load_tables(mixture)
+        tables, rates = pipeline.load_tables(mixture, loader=loader)
         longest = max(len(example) for table in tables for example in table.examples)
         multiple = students.length_multiple
         length = -(-longest // multiple) * multiple

@@ -88,7 +88,9 @@ def describe(value: Any, steps: int) -> Any:
     if isinstance(value, Mapping):
         return {str(key): describe(item, steps) for key, item in value.items()}
     if callable(value):
-        return {str(step): float(value(step)) for step in (0, 1, steps // 4, steps // 2, steps)}
+        along = (0, 1, steps // 4, steps // 2, steps)
+        # Six digits: the last ones depend on the device and on the version of JAX.
+        return {str(step): float(f"{float(value(step)):.6g}") for step in along}
     return value
 
 

@@ -110,7 +110,8 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
     """
     folder = epath.Path(curriculum.model_dir)
     mesh = mesh_lib.make_mesh(curriculum.mesh)
-    claim.check_folder(folder, curriculum.configuration())
+    configuration = curriculum.configuration()
+    claim.check_folder(folder, configuration)
     entries = {stage.name: read_done(folder, stage.name) for stage in curriculum.stages}
     pending: list[_PendingStage] = []
     previous: str | None = None
@@ -121,7 +122,7 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
             logging.info("Stage %s is done; passing over it.", stage.name)
         previous = stage.name
     # Claimed last: a folder must not belong to a configuration that cannot be trained.
-    claim.claim_folder(folder, curriculum.configuration())
+    claim.claim_folder(folder, configuration)
     while pending:
         checked = pending.pop(0)
         entries[checked.stage.name] = _run_stage(curriculum, checked)

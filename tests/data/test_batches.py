@@ -69,6 +69,17 @@ def test_every_epoch_covers_a_table_once_in_an_order_of_its_own():
     assert len({tuple(epoch) for epoch in epochs}) == 5
 
 
+def test_seeds_and_tables_have_orders_of_their_own_in_every_epoch():
+    """Not one seed's second epoch as the next seed's first."""
+    orders = []
+    for seed in (0, 1, 2):
+        drawn = rows(mixture({"a": 12, "b": 12}, [1, 1], batch_size=24, seed=seed), range(4))
+        for name in "ab":
+            own = [row[1:] for row in drawn if row[0] == name]
+            orders += [tuple(own[first : first + 12]) for first in range(0, 48, 12)]
+    assert len(orders) == len(set(orders)) == 24
+
+
 def test_every_table_of_a_mixture_is_covered_epoch_by_epoch():
     order = rows(mixture({"a": 6, "b": 4}, [3.0, 1.0], batch_size=8), range(12))
     for name, count in (("a", 6), ("b", 4)):

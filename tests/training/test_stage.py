@@ -236,5 +236,6 @@ def test_schedules_are_told_apart_by_what_they_give(other):
     again = optimizer_lib.warmup_cosine(5e-3, 100, 20)
     described = stage_lib.describe(schedule, 100)
     assert described == stage_lib.describe(again, 100) != stage_lib.describe(other, 100)
+    assert all(value == float(f"{value:.6g}") for value in described.values())
     assert described["0"] == 0 and described["100"] == pytest.approx(0.05 * 5e-3, rel=1e-4)
     assert json.loads(json.dumps(described)) == described
