@@ -66,7 +66,10 @@ def _check_same(folder: epath.Path, found: Mapping[str, Any], wanted: Mapping[st
     differences = [
         f"  {key}: folder has {found_values.get(key, 'nothing')!r}, this run has "
         f"{wanted_values.get(key, 'nothing')!r}"
-        for key in sorted(found_values.keys() | wanted_values.keys())
+        # What the folder says comes first, since long lists are cut.
+        for key in sorted(
+            {**found_values, **wanted_values}, key=lambda k: (k not in found_values, k)
+        )
         if found_values.get(key, _ABSENT) != wanted_values.get(key, _ABSENT)
     ]
     if differences:

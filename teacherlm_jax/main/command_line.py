@@ -7,6 +7,7 @@ imports stay inside functions, so that `teacherlm --help` answers at once.
 import argparse
 import contextlib
 import importlib
+import io
 import logging
 import os
 import re
@@ -243,7 +244,7 @@ def _first_host_speaks() -> Iterator[None]:
     if not hosts.initialize_from_environment() or jax.process_index() == 0:
         yield
         return
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with contextlib.redirect_stdout(io.StringIO()):
         yield
 
 

@@ -105,11 +105,7 @@ def check(students: Students, subject: Subject) -> None:
     Raises:
       ValueError: there are several processes, or a question of the evaluation is too long.
     """
-    if jax.process_count() > 1:
-        raise ValueError(
-            f"students train on one host, each on a device of its own, but there are "
-            f"{jax.process_count()} processes: run this command in one."
-        )
+    _check_one_process()
     room = students.score_max_length - (students.bos_id is not None)
     for split in ("validation", "test"):
         for table in pipeline.load_tables(subject.evaluation, split)[0]:
@@ -120,6 +116,14 @@ def check(students: Students, subject: Subject) -> None:
                         f"score_max_length = {students.score_max_length} leaves room for {room}: "
                         "raise it."
                     )
+
+
+def _check_one_process() -> None:
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"students train on one host, each on a device of its own, but there are "
+            f"{jax.process_count()} processes: run this command in one."
+        )
 
 
 def run(
@@ -139,7 +143,7 @@ def run(
     Raises:
       ValueError: bad configuration or data; found before the first compile.
     """
-    check(students, subject)
+    _check_one_process()
     restore.check(students.start_checkpoint_dir, students.model)
     names = {arm: subject.register_arm(arm, records) for arm in students.arms}
     # The arms share their replay, so its tables are read once.

@@ -7,6 +7,7 @@ MODEL_DIR/STAGE/done.json           the ledger: written when the stage is done
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -114,10 +115,11 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
     claim.check_folder(folder, configuration)
     entries = {stage.name: read_done(folder, stage.name) for stage in curriculum.stages}
     pending: list[_PendingStage] = []
+    loader = functools.cache(pipeline.load_table)  # Stages share tasks.
     previous: str | None = None
     for stage in curriculum.stages:
         if entries[stage.name] is None:
-            pending.append(_check_stage(curriculum, stage, previous, mesh))
+            pending.append(_check_stage(curriculum, stage, previous, mesh, loader))
         else:
             logging.info("Stage %s is done; passing over it.", stage.name)
         previous = stage.name
@@ -153,7 +155,11 @@ class _PendingStage:
 
 
 def _check_stage(
-    curriculum: Curriculum, stage: Stage, previous: str | None, mesh: Mesh
+    curriculum: Curriculum,
+    stage: Stage,
+    previous: str | None,
+    mesh: Mesh,
+    loader: pipeline.TableLoader,
 ) -> _PendingStage:
     """Reads a stage's data, and checks that its mesh fits and that its start is there."""
     mesh_lib.check_batch_size(stage.batch_size, mesh)
@@ -169,7 +175,7 @@ def _check_stage(
     name = curriculum.mixture_name(stage)
     pipeline.check_vocabulary(name, curriculum.model.vocab_size)
     row_format = batches_lib.RowFormat(stage.row_length, curriculum.bos_id, stage.loss_on)
-    tables, rates = pipeline.load_tables(name, stage.split)
+    tables, rates = pipeline.load_tables(name, stage.split, loader)
     batches = batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)
     return _PendingStage(stage, source, placement, batches)
 

@@ -114,7 +114,6 @@ def test_results_tell_of_the_teacher_and_show_samples(done):
         subject = TinyStudy(seed)
         truth.append(subject.quality(rows)["truth_rate"]["fundamentals"])
     assert teacher["truth_rate"]["fundamentals"] == pytest.approx(sum(truth) / 2)
-    assert sum(truth) > 0
     assert len(results["samples"]) == 2
     first = TinyStudy(0).records()[0]
     assert results["samples"][0]["question"] == first.question
