@@ -197,7 +197,7 @@ def test_running_text_fits_its_rows(world):
     for rows in (examples.corpus_rows(world), examples.base_text_rows(world)):
         lengths = [len(vocabulary.encode(row["targets"])) + 1 for row in rows]
         assert max(lengths) <= examples.MAX_TEXT_TOKENS
-        assert sum(lengths) / len(lengths) > 45
+        assert sum(lengths) / len(lengths) > 30
 
 
 def test_training_rows_state_nothing_held_out(world, records):
