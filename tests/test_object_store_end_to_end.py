@@ -42,7 +42,9 @@ def command_of(name):
     """The command of a run file's header, with its folders in the bucket."""
     text = gin_search.header(gin_search.find_gin_file(f"runs/world_{name}.gin"))
     [command] = re.findall(r"^ +(teacherlm (?:.*\\\n)*.*)$", text, re.MULTILINE)
-    return [word.replace("/tmp/", "gs://bucket/") for word in shlex.split(command)]
+    return [
+        word.replace("/tmp/", "gs://bucket/") for word in shlex.split(command.replace("\\\n", " "))
+    ]
 
 
 def run(store, names):
