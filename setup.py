@@ -46,7 +46,13 @@ DATA = [
 GCS = ["etils[epath-gcs]>=1.15"]  # gs:// paths without TensorFlow's file system
 EXTRAS = {
     # Formatters and type checkers change their mind between minor releases.
-    "test": [*GCS, "mypy>=2.4.1,<2.5", "pytest>=9.0,<10", "ruff>=0.17.6,<0.18"],
+    "test": [
+        *GCS,
+        "mypy>=2.4.1,<2.5",
+        "pytest>=9.0,<10",
+        "pytest-xdist>=3.8,<4",
+        "ruff>=0.17.6,<0.18",
+    ],
     # The libtpu of jax 0.10.2. A newer one compiles, but cannot print what it compiled for v5p
     # and v6e. Both lines move together.
     "tpu": [*GCS, JAX.replace("jax", "jax[tpu]"), "libtpu==0.0.42.*"],

@@ -1,8 +1,9 @@
 """Rank classification through `seqio.Evaluator`: the evaluator, the score function, the wiring."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from etils import epath
 
 from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
+from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import mesh as mesh_lib
@@ -45,7 +47,13 @@ def option_rows(dataset: tf.data.Dataset) -> tuple[list[int], list[OptionRow]]:
     for index, features in tfds.as_numpy(dataset):
         used = int(np.sum(features["decoder_segment_ids"] > 0))
         tokens = features["decoder_target_tokens"][:used].tolist()
-        first = int(np.argmax(features["decoder_loss_weights"][:used] > 0))
+        carries_loss = features["decoder_loss_weights"][:used] > 0
+        if not carries_loss.any():
+            raise ValueError(
+                f"row {index} of the evaluation has no target tokens, so there is no option to "
+                "score: give each row an option in `targets`."
+            )
+        first = int(np.argmax(carries_loss))
         prompt = tuple(tokens[:first])
         indices.append(int(index))
         rows.append(OptionRow(prompt, prompt, tokens[first:]))
@@ -75,6 +83,7 @@ class RankEvaluator:
         scorer: Scorer,
         *,
         log_dir: epath.PathLike | None = None,
+        description: str | None = None,
     ) -> None:
         """See the class.
 
@@ -83,6 +92,7 @@ class RankEvaluator:
           split: of every task.
           scorer: scores the options.
           log_dir: where seqio's JSON logger writes metrics; None: nowhere.
+          description: names the bar of progress; None: there is none.
 
         Raises:
           ValueError: the name is not registered, a task has no such split or no metrics of scores,
@@ -92,6 +102,7 @@ class RankEvaluator:
         if log_dir is not None:
             epath.Path(log_dir).mkdir(parents=True, exist_ok=True)
         self._scorer = scorer
+        self._description = description
         self._evaluator = seqio.Evaluator(
             mixture_or_task_name,
             feature_converter=DecoderFeatureConverter(pack=False),
@@ -103,14 +114,23 @@ class RankEvaluator:
         self._indices: dict[int, list[int]] = {}
         self._first_question: dict[int, int] = {}
         self._places: dict[int, list[tuple[int, int]]] = {}
+        self._of_task: dict[str, slice] = {}
         self._questions: list[Question] = []
         for task, dataset in self._evaluator.cached_model_datasets.items():
             indices, rows = option_rows(dataset)
-            questions, places = group_rows(rows)
+            targets = self._evaluator.cached_targets[task]
+            questions, places = group_rows(
+                [
+                    dataclasses.replace(row, question_id=int(targets[index][0][0]))
+                    for index, row in zip(indices, rows, strict=True)
+                ]
+            )
             # seqio hands the very same dataset object to the score function later.
             self._indices[id(dataset)] = indices
             self._places[id(dataset)] = places
-            self._first_question[id(dataset)] = len(self._questions)
+            first = len(self._questions)
+            self._first_question[id(dataset)] = first
+            self._of_task[task] = slice(first, first + len(questions))
             first_rows: dict[int, int] = {}
             for index, (number, _) in zip(indices, places, strict=True):
                 first_rows.setdefault(number, index)
@@ -121,13 +141,28 @@ class RankEvaluator:
         scorer.check(self._questions)
 
     def evaluate(self, params: Tree, step: int | None = None) -> Metrics:
-        """Metrics of one model: task -> metric -> value."""
-        return self._metrics(self._scorer.score(params, self._questions), step)
+        """Metrics of one model: task -> metric -> value.
+
+        Beside those of the task's metric functions there are `near_ties`, the questions where
+        rounding could decide: see `ScoringPolicy.near_tie`.
+        """
+        with self._progress() as progress:
+            results = self._scorer.score(params, self._questions, progress)
+        return self._metrics(results, step)
 
     def evaluate_stacked(self, params: Tree, step: int | None = None) -> list[Metrics]:
         """Metrics of models stacked on a leading axis, scored together."""
-        together = self._scorer.score_stacked(params, self._questions)
+        with self._progress() as progress:
+            together = self._scorer.score_stacked(params, self._questions, progress)
         return [self._metrics(scores, step) for scores in together]
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[Callable[[int, int], None] | None]:
+        if self._description is None:
+            yield None
+            return
+        with Progress(self._description, len(self._questions), unit="question") as progress:
+            yield lambda done, total: progress.update(done)
 
     def _metrics(self, results: Sequence[QuestionScore], step: int | None) -> Metrics:
         scores = [result.scores for result in results]
@@ -142,7 +177,10 @@ class RankEvaluator:
         )
         metrics: Mapping[str, Mapping[str, Any]] = future.result()
         return {
-            task: {name: float(getattr(value, "value", value)) for name, value in values.items()}
+            task: {
+                **{name: float(getattr(value, "value", value)) for name, value in values.items()},
+                "near_ties": float(sum(r.is_near_tie for r in results[self._of_task[task]])),
+            }
             for task, values in metrics.items()
         }
 
@@ -180,6 +218,7 @@ class CheckpointEvaluation:
       bos_id: token before every prompt; None: none.
       max_length: most tokens of prompt and option; longer ones are an error.
       batch_size: questions that are scored together; does not change the result.
+      mesh: sizes of the mesh axes. Replicas are scored together on one device.
     """
 
     checkpoint_dir: str
@@ -190,6 +229,7 @@ class CheckpointEvaluation:
     bos_id: int | None = 0
     max_length: int = 128
     batch_size: int = 128
+    mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
 
     @property
     def policy(self) -> ScoringPolicy:
@@ -214,9 +254,16 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
             "command in one."
         )
     pipeline.check_vocabulary(settings.mixture_or_task_name, settings.model.vocab_size)
-    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
-    scorer = Scorer(Decoder(settings.model), settings.policy, batch_size=settings.batch_size)
-    evaluator = RankEvaluator(settings.mixture_or_task_name, settings.split, scorer)
+    replicas = restore.replicas(settings.checkpoint_dir, settings.model)
+    mesh = mesh_lib.make_mesh(
+        settings.mesh if replicas is None else mesh_lib.MeshConfig(device_count=1)
+    )
+    scorer = Scorer(
+        Decoder(settings.model), settings.policy, batch_size=settings.batch_size, mesh=mesh
+    )
+    evaluator = RankEvaluator(
+        settings.mixture_or_task_name, settings.split, scorer, description="evaluate"
+    )
     loaded = restore.load(settings.checkpoint_dir, settings.model, mesh)
     shown = {
         "mixture_or_task_name": settings.mixture_or_task_name,

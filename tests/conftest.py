@@ -1,6 +1,7 @@
 """Eight devices for every test, and fixtures that tests of several packages use."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,13 @@ from tests.object_store import FakeObjectStore
 DEVICES = "--xla_force_host_platform_device_count"
 if DEVICES not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}=8".strip()
+# Compiling is most of the tests' time: LLVM need not optimise, and what one process has compiled,
+# others read (tests start many). Results are those of other roundings, not of another method.
+os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _cache = tempfile.TemporaryDirectory()
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 # XLA sizes its pool of threads by this; devices that wait for each other inside a collective need
 # one each, and more than this machine's cores may give.
 os.environ.setdefault("NPROC", "16")

@@ -79,6 +79,15 @@ def slow_scores(seed, task):
     return found
 
 
+def slow_near_ties(scores):
+    """Number of questions whose two best options are within a ten-thousandth of a nat."""
+    near = 0
+    for question in {question for question, *_ in scores}:
+        values = sorted(value for number, _, _, value in scores if number == question)
+        near += values[-1] - values[-2] <= 1e-4
+    return near
+
+
 def slow_accuracy(scores):
     """Percent of the questions whose best option is right."""
     right = []
@@ -115,6 +124,7 @@ def test_accuracies_are_those_of_a_ranking_in_float64(seed):
         assert metrics[task]["accuracy"] == pytest.approx(slow_accuracy(scores))
         assert metrics[task]["questions"] == len({question for question, *_ in scores})
         assert metrics[task]["ties"] == 0
+        assert metrics[task]["near_ties"] == slow_near_ties(scores)
     values = [metrics[task]["accuracy"] for task in TASKS]
     assert evaluation.mean_accuracy(metrics) == pytest.approx(sum(values) / 3)
     assert len(set(values)) > 1
@@ -136,7 +146,7 @@ def test_seqios_evaluator_with_our_score_function_agrees():
     assert theirs.keys() == ours.keys()
     for task, values in ours.items():
         found = {name: getattr(value, "value", value) for name, value in theirs[task].items()}
-        assert found == values
+        assert {**found, "near_ties": values["near_ties"]} == values
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -161,11 +161,15 @@ class TinyStudy:
         return list(records), dict.fromkeys(prompts.EXPLANATION_FIELDS, self.seed)
 
     def quality(self, records: Sequence[TeacherDataRecord]) -> dict[str, dict[str, float]]:
-        def true(record: TeacherDataRecord, field: str) -> bool:
-            return bool(getattr(record, field) == self.gold(record)[field])
+        """Share of the gold's words that a text has at their place: a tiny teacher has some."""
+
+        def share(record: TeacherDataRecord, field: str) -> float:
+            gold = self.gold(record)[field].split()
+            pairs = zip((getattr(record, field) or "").split(), gold)
+            return sum(word == right for word, right in pairs) / len(gold)
 
         rates = {
-            field: 100.0 * sum(true(record, field) for record in records) / len(records)
+            field: 100.0 * sum(share(record, field) for record in records) / len(records)
             for field in prompts.EXPLANATION_FIELDS
         }
         return {"truth_rate": rates}

@@ -57,6 +57,20 @@ def register_world(seed: int) -> World:
     return world
 
 
+def task_name(seed: int, template: str) -> str:
+    """A task's or mixture's name from a template such as "world{world}_eval", for gin files.
+
+    The world is registered, so that the name can be found.
+    """
+    register_world(seed)
+    return template.format(world=seed)
+
+
+def name_values(seed: int) -> dict[str, int]:
+    """What fills the braces of a curriculum's mixture names; the world is registered."""
+    return {"world": register_world(seed).seed}
+
+
 def register_arm(seed: int, arm: str, records: Sequence[TeacherDataRecord], tag: str) -> str:
     """Registers what students of an arm train on, in place of an earlier arm of the same name.
 

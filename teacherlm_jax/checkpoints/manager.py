@@ -7,6 +7,7 @@ to the shardings asked for, on any mesh.
 import contextlib
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,11 +20,20 @@ from teacherlm_jax.checkpoints.fingerprint import fingerprint
 Tree = Any
 
 PARAMS, REST, METADATA = "params", "rest", "metadata"
+
+# What TensorStore and gRPC say where the storage, not the checkpoint, is at fault.
+_TRANSIENT = re.compile(
+    r"\b(UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAUTHENTICATED)\b"
+)
 FINGERPRINTS = "fingerprints"
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read or written, or is not of this model."""
+
+
+class StorageError(CheckpointError):
+    """The storage did not answer, or not to us: the checkpoint itself may be whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +64,19 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     line = " ".join(str(error).partition("[tensorstore_spec")[0].split()) or type(error).__name__
     return line if len(line) <= 300 else f"{line[:140]} ... {line[-155:]}"
+
+
+def _is_of_storage(error: BaseException) -> bool:
+    """Whether a read failed for the storage's sake: no access, no memory, no answer."""
+    chain: BaseException | None = error
+    while chain is not None:
+        missing = isinstance(chain, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+        if isinstance(chain, OSError | MemoryError) and not missing:
+            return True
+        if _TRANSIENT.search(str(chain)):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
 
 
 def _absolute(directory: epath.PathLike) -> epath.Path:
@@ -166,6 +189,8 @@ class Checkpoints:
 
         Raises:
           CheckpointError: there are checkpoints, and none can be read.
+          StorageError: the storage fails. What stands there may be whole, so nothing is passed
+            over.
         """
         failure: CheckpointError | None = None
         damaged: list[int] = []
@@ -174,6 +199,8 @@ class Checkpoints:
                 restored = self._restore(step, {PARAMS: abstract_params, REST: abstract_rest})
                 self._damaged = damaged
                 return step, restored[PARAMS], restored[REST]
+            except StorageError:
+                raise
             except CheckpointError as error:
                 logging.warning("Passing over a damaged checkpoint: %s", error)
                 failure = failure or error
@@ -231,6 +258,11 @@ class Checkpoints:
             raise self._unreadable(step, error) from error
 
     def _unreadable(self, step: int, error: Exception) -> CheckpointError:
+        if _is_of_storage(error):
+            return StorageError(
+                f"checkpoint {self.directory / str(step)} cannot be read now ({_reason(error)}); "
+                "mend the access, or wait, and run the same command again."
+            )
         others = [other for other in self.steps() if other != step]
         remedy = (
             f"delete that folder to go on from step {others[-1]}"

@@ -105,7 +105,7 @@ class RowFormat:
                 raise ValueError(
                     f"{example.example_id} has {len(example)} tokens (inputs "
                     f"{len(example.inputs)}, targets {len(example.targets)}), but a row holds "
-                    f"{room}: raise TASK_FEATURE_LENGTHS or shorten the example."
+                    f"{room}: raise the stage's task_feature_lengths or shorten the example."
                 )
 
     def arrays(self, examples: Sequence[TokenizedExample]) -> Arrays:

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from teacherlm_jax.generation import batching, sampling
 from teacherlm_jax.generation import decode as decode_lib
 from teacherlm_jax.generation.placement import Placement
+from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.partitioning import rules as rules_lib
 
 Progress = Callable[[int, int], None]
@@ -279,7 +280,7 @@ class Generator:
     ) -> GenerationResult:
         log_probability = float(decoded.log_probabilities_B[index])
         if not math.isfinite(log_probability):
-            raise FloatingPointError(
+            raise NonFiniteError(
                 f"example {request.example_id!r}, sample {request.sample_index}: its "
                 f"log-probability is {log_probability}, but it must be finite: the parameters or "
                 "activations are not; look at the losses of the training run that wrote them."

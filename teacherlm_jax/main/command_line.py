@@ -262,19 +262,20 @@ def _call(run: Callable[[], Any]) -> None:
 def _is_user_error(error: Exception) -> bool:
     """Whether the message alone tells what to mend, so that a traceback would only hide it.
 
-    Files that are missing or closed always; a ValueError where our code, or a user's, raised it.
-    What a library raises from its depths is a bug, or looks like one, and keeps its traceback.
+    What the system refuses always (files, disks, connections); a ValueError where our code, or a
+    user's, raised it, and a plain RuntimeError where ours did. What a library raises from its
+    depths is a bug, or looks like one, and keeps its traceback.
     """
-    if isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError):
+    if isinstance(error, OSError):
         return True
-    if isinstance(error, IsADirectoryError | PermissionError):
-        return True
-    if not isinstance(error, ValueError):
+    if not isinstance(error, ValueError) and type(error) is not RuntimeError:
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames:
         return True
     file = frames[-1].f_code.co_filename
+    if type(error) is RuntimeError:
+        return file.startswith(_PACKAGE)
     libraries = tuple(sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib"))
     return file.startswith(_PACKAGE) or not file.startswith((*libraries, "<"))
 
@@ -286,7 +287,7 @@ def _message(error: Exception) -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     return EXIT_USER_ERROR
 
 

@@ -22,7 +22,7 @@ def run() -> None:
         for task, values in model["metrics"].items():
             print(
                 f"    {task}: {values['accuracy']:.1f} % of {values['questions']:.0f} questions, "
-                f"{values['ties']:.0f} ties"
+                f"{values['near_ties']:.0f} near-ties"
             )
     print(f"\n  Written to {result['file']}")
     print("  Next: --gin.SPLIT=validation, or another --gin.CHECKPOINT_DIR")

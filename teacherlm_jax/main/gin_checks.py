@@ -13,6 +13,7 @@ from teacherlm_jax.main.gin_names import (
     REQUIRED,
     Known,
     MacroUse,
+    Reference,
     Statement,
     Where,
     missing_arguments,
@@ -60,6 +61,29 @@ def check_macros(statements: Sequence[Statement], read_by_code: Collection[str] 
         flags = " ".join(f"--gin.{name}=..." for name in needed)
         verb = "needs a value" if len(needed) == 1 else "need values"
         raise ConfigurationError(f"{listed} {verb}: pass {flags}")
+
+
+def check_scopes(statements: Sequence[Statement]) -> None:
+    """Every scope of a binding is one that some `@scope/function` enters.
+
+    Raises:
+      ConfigurationError: says which, where, and the nearest scope.
+    """
+    entered = {
+        scope
+        for item in statements
+        for reference in item.parts(Reference)
+        for scope in reference.scopes.split("/")
+    }
+    for item in statements:
+        for scope in filter(None, item.scope.split("/")):
+            if scope not in entered:
+                listed = ", ".join(sorted(filter(None, entered))) or "none"
+                hint = did_you_mean(scope, entered) or f" Scopes in use are: {listed}."
+                raise ConfigurationError(
+                    f"{item.where}: nothing is called in the scope {scope}/, so binding "
+                    f"{item.scope}/{item.selector} would change nothing.{hint}"
+                )
 
 
 def check_flag_value(value: str, where: Where) -> None:

@@ -29,7 +29,6 @@ gin's configuration is one per process. `parse` starts it afresh and locks it at
 
 import copy
 import functools
-import hashlib
 import importlib
 import inspect
 import io
@@ -117,6 +116,7 @@ def parse(
     flags = [_read_flag(binding) for binding in gin_bindings]
     statements = [item for piece in [*pieces, *flags] for item in piece.statements]
     gin_checks.check_macros(statements, read_by_code)
+    gin_checks.check_scopes(statements)
     imports = _load_imports([*pieces, *flags])
     known = _know(pieces)
     configured = [
@@ -369,29 +369,3 @@ def macro(name: str) -> Any:
 def config_str() -> str:
     """All bindings, used or not, as text that gin can parse. Known before anything has run."""
     return gin.config_str(max_line_length=100)
-
-
-def operative_config_str() -> str:
-    """What the functions called so far took from gin or from their defaults."""
-    return gin.operative_config_str(max_line_length=100)
-
-
-def config_digest(text: str, ignore: Collection[str] = ()) -> str:
-    """SHA-256 (hex) of a configuration, so that two runs can be told apart.
-
-    Comments and blank lines do not count.
-
-    Args:
-      text: of `config_str` or `operative_config_str`.
-      ignore: macros that may differ, such as the output folder.
-    """
-    kept: list[str] = []
-    skipping = False
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        continued = line.startswith(" ")
-        skipping = skipping if continued else line.partition(" = ")[0] in ignore
-        if not skipping:
-            kept.append(line)
-    return hashlib.sha256("\n".join(kept).encode()).hexdigest()

@@ -15,10 +15,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
+import numpy as np
 from absl import logging
+from jax.experimental import multihost_utils
 
 COORDINATOR = "TEACHERLM_COORDINATOR"
 NUM_PROCESSES = "TEACHERLM_NUM_PROCESSES"
@@ -69,6 +71,38 @@ def initialize_from_environment(*, connect_seconds: int = 120) -> bool:
             " initialize_from_environment() before they use any device."
         ) from error
     return True
+
+
+def on_first_host(what: str, work: Callable[[], object]) -> None:
+    """Does the work on one host, while the others wait for its end.
+
+    Files are written so: hosts that write the same file at once may find each other's half.
+
+    Args:
+        what: names the work in the other hosts' error.
+        work: to be done.
+
+    Raises:
+        RuntimeError: on the other hosts, if the work failed; there its own error is raised.
+    """
+    failure: Exception | None = None
+    if jax.process_index() == 0:
+        try:
+            work()
+        except Exception as error:
+            failure = error
+    if jax.process_count() > 1:
+        failed = multihost_utils.broadcast_one_to_all(np.asarray(failure is not None))
+        if failed and failure is None:
+            raise RuntimeError(f"{what} failed on the first host, whose own output says why.")
+    if failure is not None:
+        raise failure
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every host has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 def _initialize_explicitly(environment: Mapping[str, str], connect_seconds: int) -> None:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from teacherlm_jax.generation import batching
 from teacherlm_jax.generation.placement import Placement
+from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.scoring import likelihood, split
 from teacherlm_jax.scoring.scores import (
@@ -273,9 +274,9 @@ class Scorer:
 
 
 def _check_finite(question: Question, values_SO: np.ndarray) -> None:
-    """Raises FloatingPointError where a model gives NaN: ranking it would look like a result."""
+    """Raises NonFiniteError where a model gives NaN: ranking it would look like a result."""
     if not np.isfinite(values_SO).all():
-        raise FloatingPointError(
+        raise NonFiniteError(
             f"question {question.question_id!r}: its log-likelihoods are {values_SO.tolist()}, but "
             "they must be finite: the parameters or activations are not; look at the losses of "
             "the training run that wrote them."

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.data.records import TeacherDataRecord
+from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.scoring.rank import Scorer
@@ -77,6 +79,15 @@ class Students:
     score_max_length: int = 64
 
     def __post_init__(self) -> None:
+        check_whole(
+            "students",
+            train_steps=self.train_steps,
+            batch_size=self.batch_size,
+            length_multiple=self.length_multiple,
+            log_period=self.log_period,
+            score_batch_size=self.score_batch_size,
+            score_max_length=self.score_max_length,
+        )
         check_seeds("seeds", self.seeds)
         if isinstance(self.arms, str) or not isinstance(self.arms, Sequence):
             raise ValueError(
@@ -138,7 +149,7 @@ def run(
 
     Returns:
       arm -> {"runs": [{"seed", "accuracy", "by_type", "validation"}], "tokens", "rows",
-      "seconds"}.
+      "seconds", "evaluation_seconds"}.
 
     Raises:
       ValueError: bad configuration or data; found before the first compile.
@@ -162,6 +173,8 @@ def run(
     }
     for directory, configuration in configurations.items():
         claim.check_folder(directory, configuration)
+    for data in batches.values():
+        data.batches(students, students.seeds[0])  # Raises for what cannot be trained on.
     evaluators = _evaluators(students, subject)
     # Claimed last, and together: a folder must not belong to what cannot be run.
     for directory, configuration in configurations.items():
@@ -172,7 +185,9 @@ def run(
         path = directory / EVALUATION_NAME
         if not ledger.is_complete(path):
             result = _train(students, arm, data, placement, start.params, directory)
+            began = time.monotonic()
             outcome = _outcome(students, evaluators, result, data)
+            outcome["evaluation_seconds"] = round(time.monotonic() - began, 3)
             ledger.write_whole(path, json.dumps(outcome, indent=2) + "\n")
         results[arm] = json.loads(ledger.read_text(path))
     return results
@@ -251,6 +266,7 @@ def _train(
             "replicas": len(students.seeds),
             "seeds": list(students.seeds),
         },
+        replica_seeds=students.seeds,
     )
     replicas = [data.batches(students, seed) for seed in students.seeds]
     return stage_lib.run(run, batches_lib.ReplicaBatches(replicas), lambda: start_params)

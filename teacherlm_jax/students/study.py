@@ -160,7 +160,6 @@ def _run_students(
 ) -> results.WorldResult:
     kept, dropped = subject.clean(annotated)
     arms = experiment.run(students, subject, kept)
-    students_seconds = sum(arm["seconds"] for arm in arms.values())
     return results.WorldResult(
         seed=subject.seed,
         arms=arms,
@@ -173,7 +172,11 @@ def _run_students(
             "base_accuracy": _base_accuracy(subject, students),
         },
         samples=subject.samples(annotated, samples),
-        seconds={**seconds, "students": students_seconds},
+        seconds={
+            **seconds,
+            "students": sum(arm["seconds"] for arm in arms.values()),
+            "evaluate": sum(arm["evaluation_seconds"] for arm in arms.values()),
+        },
     )
 
 

@@ -1,22 +1,23 @@
 """Annotation: a trained teacher writes the explanations of questions, shard by shard."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import seqio
 from etils import epath
-from jax.experimental import multihost_utils
 
 import teacherlm_jax
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import pipeline, records
+from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.generation import engine, sampling
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.teacher import prompts, shards
 from teacherlm_jax.training import restore
@@ -69,6 +70,13 @@ class Annotation:
     mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
 
     def __post_init__(self) -> None:
+        check_whole(
+            "annotation",
+            max_new_tokens=self.max_new_tokens,
+            max_length=self.max_length,
+            rows_per_shard=self.rows_per_shard,
+            batch_size=self.batch_size,
+        )
         unknown = [field for field in self.fields if field not in prompts.EXPLANATION_FIELDS]
         if unknown or not self.fields:
             raise ValueError(
@@ -125,6 +133,7 @@ def check(annotation: Annotation) -> None:
       ValueError: a prompt is too long, or a record or the configuration is not valid.
     """
     rows = questions(annotation)
+    shards.check_rows([row.id for row in rows], annotation.rows_per_shard)
     vocabulary = pipeline.vocabulary(annotation.task_name)
     pipeline.check_vocabulary(annotation.task_name, annotation.model.vocab_size)
     generator = _generator(annotation, None, vocabulary, mesh_lib.make_mesh(annotation.mesh))
@@ -162,20 +171,18 @@ def annotate(annotation: Annotation) -> dict[str, Any]:
         annotation.rows_per_shard,
     )
     pending = folder.pending()
+    hosts.wait_for_all("every host knows the shards to write")
     done = folder.plan.num_rows - sum(len(folder.plan.rows(shard)) for shard in pending)
     with Progress("annotate", folder.plan.num_rows, done=done, unit="question") as progress:
         for shard in pending:
             chosen = [rows[number] for number in folder.plan.rows(shard)]
             annotated, rejects = writer.write(chosen)
             # Every process generated the same; one writes.
-            if jax.process_index() == 0:
-                folder.write_shard(shard, annotated, rejects)
+            write = functools.partial(folder.write_shard, shard, annotated, rejects)
+            hosts.on_first_host(f"writing shard {shard}", write)
             done += len(chosen)
             progress.update(done)
-    if jax.process_index() == 0:
-        folder.finish()
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("the manifest is written")
+    hosts.on_first_host("writing the manifest", folder.finish)
     return {**folder.read_manifest(), "folder": annotation.output_dir}
 
 
@@ -237,7 +244,9 @@ class _Writer:
         )
         annotated, rejects = [], []
         for row in rows:
-            texts: dict[str, Any] = {}
+            # What came in for a field is not the teacher's, and would pass for it.
+            texts: dict[str, Any] = dict.fromkeys(self.annotation.fields, "")
+            kept = {key: row.provenance[key] for key in row.provenance if key not in texts}
             for field in self.annotation.fields:
                 result = next(results)
                 text = self.vocabulary.decode(list(result.tokens)).strip()
@@ -246,7 +255,8 @@ class _Writer:
                 else:
                     reason = EMPTY if result.finished else CUT
                     rejects.append(shards.Reject(row.id, reason, field, text))
-            provenance = {**row.provenance, **{field: self._provenance(field) for field in texts}}
+            written = {field: self._provenance(field) for field, text in texts.items() if text}
+            provenance = {**kept, **written}
             annotated.append(dataclasses.replace(row, **texts, provenance=provenance))
         return annotated, rejects
 

@@ -24,6 +24,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.data import claim, ledger, records
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.teacher import prompts
 
 MANIFEST_NAME = "manifest.json"
@@ -75,12 +76,6 @@ class ShardPlan:
     def rejects_name(self, shard: int) -> str:
         """Returns the file name of a shard's rejects."""
         return self.name(shard).removesuffix(".jsonl") + ".rejects.jsonl"
-
-    def shards_of_host(self, host: int = 0, num_hosts: int = 1) -> range:
-        """Returns the shards that one host writes: every `num_hosts`-th, from `host` on."""
-        if not 0 <= host < num_hosts:
-            raise ValueError(f"host is {host}; it must be 0 to {num_hosts - 1} (num_hosts - 1).")
-        return range(host, self.num_shards, num_hosts)
 
     def _check_shard(self, shard: int) -> None:
         if not 0 <= shard < self.num_shards:
@@ -148,12 +143,12 @@ class AnnotationFolder:
         )
         self._claim_folder()
 
-    def pending(self, host: int = 0, num_hosts: int = 1) -> list[int]:
-        """Returns the shards of a host (all shards by default) that are not written yet."""
+    def pending(self) -> list[int]:
+        """Returns the shards that are not written yet."""
         # Asked of each file, not of a listing: file systems over object stores cache listings.
         return [
             shard
-            for shard in self.plan.shards_of_host(host, num_hosts)
+            for shard in range(self.plan.num_shards)
             if not ledger.is_complete(self.folder / self.plan.name(shard))
         ]
 
@@ -228,10 +223,6 @@ class AnnotationFolder:
         manifest: dict[str, Any] = json.loads(ledger.read_whole(self.folder / MANIFEST_NAME))
         return manifest
 
-    def is_finished(self) -> bool:
-        """Returns whether the manifest is written, and so all shards."""
-        return ledger.is_complete(self.folder / MANIFEST_NAME)
-
     @property
     def configuration_digest(self) -> str:
         """SHA-256 of the configuration, in hex."""
@@ -273,7 +264,11 @@ class AnnotationFolder:
                     f" {claim.CONFIGURATION_NAME!r}, so nobody can tell whether it belongs to this"
                     " run. Choose another output folder, or delete this one."
                 )
-        claim.claim_folder(self.folder, self.configuration)
+        claim.check_folder(self.folder, self.configuration)
+        hosts.on_first_host(
+            f"claiming {self.folder}",
+            lambda: claim.claim_folder(self.folder, self.configuration),
+        )
 
     def _check_rows(
         self, shard: int, annotated: Sequence[records.TeacherDataRecord], rejects: Sequence[Reject]
@@ -292,6 +287,16 @@ class AnnotationFolder:
                 f"{name}: {len(lost)} of {len(rows)} rows have neither a record nor a reject, the"
                 f" first being {lost[0]!r}. Give a reject with the reason for each row left out."
             )
+
+
+def check_rows(row_ids: Sequence[str], rows_per_shard: int) -> None:
+    """Checks that rows can be annotated, before there is a folder or a teacher.
+
+    Raises:
+        ValueError: there are none, an id stands twice, or there would be too many shards.
+    """
+    ShardPlan(len(row_ids), rows_per_shard)
+    _check_unique(row_ids)
 
 
 def _check_unique(row_ids: Sequence[str]) -> Sequence[str]:

@@ -14,16 +14,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from teacherlm_jax.data.batches import Arrays, Batches
+from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.training.state import TrainState
 
 MetricRow = dict[str, Any]
 
-_STEPS_BETWEEN_AGREEMENTS = 20
-
-
-class NonFiniteLossError(ValueError):
-    """The loss, the gradient or the parameters are NaN or infinite."""
+_SECONDS_BETWEEN_AGREEMENTS = 2.0
 
 
 class StopRequest:
@@ -31,19 +28,29 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self._countdown = self._interval = 1
+        self._asked_at = time.monotonic()
 
-    def agreed(self, step: int) -> bool:
-        """Whether to stop after `step`: the same answer on every host.
+    def agreed(self, at_end: bool = False) -> bool:
+        """Whether to stop after this step: the same answer on every host.
 
-        Signals reach hosts at different steps; they ask each other every so often, since a host
-        that stopped alone would leave the others waiting in a collective.
+        Signals reach hosts at different steps, and a host that stopped alone would leave the
+        others waiting in a collective, so they ask each other. That waits for the device: it is
+        done every so many steps, about two seconds by the slowest host's clock.
         """
         if jax.process_count() == 1:
             return self.requested
-        if step % _STEPS_BETWEEN_AGREEMENTS:
+        self._countdown -= 1
+        if self._countdown > 0 and not at_end:
             return False
-        asked = multihost_utils.process_allgather(np.asarray(self.requested))
-        return bool(np.any(asked))
+        seconds = time.monotonic() - self._asked_at
+        asked_H2 = multihost_utils.process_allgather(np.asarray([self.requested, seconds]))
+        per_step = float(asked_H2[:, 1].max()) / self._interval
+        self._interval = self._countdown = int(
+            np.clip(_SECONDS_BETWEEN_AGREEMENTS / max(per_step, 1e-6), 1, 1000)
+        )
+        self._asked_at = time.monotonic()
+        return bool(asked_H2[:, 0].any())
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["StopRequest"]:
@@ -128,7 +135,7 @@ def _check_finite(step: int, metrics: dict[str, Any], ids: Sequence[str], saved:
     }
     for name, value in values.items():
         if not np.all(np.isfinite(value)):
-            raise NonFiniteLossError(
+            raise NonFiniteError(
                 f"{name} is {value} at step {step} (examples {', '.join(ids[:4])}"
                 f"{', ...' if len(ids) > 4 else ''}); it must be finite. "
                 + (f"The last good checkpoint is step {saved}. " if saved else "Nothing is saved. ")
@@ -136,15 +143,22 @@ def _check_finite(step: int, metrics: dict[str, Any], ids: Sequence[str], saved:
             )
 
 
-def _prefetched(batches: Batches, steps: range) -> Iterator[tuple[int, list[str], Arrays]]:
-    """Makes the next batch in a thread while a step runs."""
+def _prefetched(
+    batches: Batches, place: Callable[[Arrays], Any], steps: range
+) -> Iterator[tuple[int, list[str], Any]]:
+    """Makes the next batch, and puts it onto the mesh, in a thread while a step runs."""
+
+    def make(step: int) -> tuple[list[str], Any]:
+        ids, arrays = batches(step)
+        return ids, place(arrays)
+
     with futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(batches, steps[0]) if len(steps) else None
+        waiting = pool.submit(make, steps[0]) if len(steps) else None
         for step in steps:
             assert waiting is not None
-            ids, arrays = waiting.result()
-            waiting = pool.submit(batches, step + 1) if step + 1 in steps else None
-            yield step, ids, arrays
+            ids, placed = waiting.result()
+            waiting = pool.submit(make, step + 1) if step + 1 in steps else None
+            yield step, ids, placed
 
 
 @dataclasses.dataclass
@@ -177,7 +191,7 @@ class Loop:
         never waits for the host, but before anything is saved.
 
         Raises:
-          NonFiniteLossError: names step, examples and the last good checkpoint.
+          NonFiniteError: names step, examples and the last good checkpoint.
           KeyboardInterrupt: Ctrl-C or SIGTERM came; the state up to there is saved.
         """
         held: tuple[int, list[str], Any] | None = None
@@ -186,13 +200,13 @@ class Loop:
             Progress(self.description, last, done=first) as progress,
             StopRequest().listening() as stop,
         ):
-            for index, ids, arrays in _prefetched(batches, range(first, last)):
-                state, metrics = self.step_fn(state, self.place(arrays), rng)
+            for index, ids, placed in _prefetched(batches, self.place, range(first, last)):
+                state, metrics = self.step_fn(state, placed, rng)
                 done = index + 1
                 if held is not None:
                     self._record(*held, saved=saved, progress=progress, last=last)
                 held = (done, ids, metrics)
-                stopping = stop.agreed(done)
+                stopping = stop.agreed()
                 if self.is_due(done) or stopping:
                     self._record(*held, saved=saved, progress=progress, last=last)
                     held = None
@@ -202,7 +216,7 @@ class Loop:
                     raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
             if held is not None:
                 self._record(*held, saved=saved, progress=progress, last=last)
-            if stop.agreed(0):  # It came while the last step was saved.
+            if stop.agreed(at_end=True):  # It came while the last step was saved.
                 raise KeyboardInterrupt(f"stopped after step {last}, which is saved")
         return state
 

@@ -6,7 +6,7 @@ axis that is cut over all devices, each device steps its own, and nothing is com
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -97,7 +97,9 @@ class Placement:
         bare = meta.unbox(boxed)
         if self.replicas is None:
             return with_shardings(bare, shardings_lib.tree_shardings(boxed, self.mesh))
-        sharding = NamedSharding(self.mesh, PartitionSpec(REPLICA_AXES))
+        # Replicas that are only read may be put on a mesh which they do not divide over.
+        whole = self.optimizer is None and self.replicas % self.mesh.devices.size
+        sharding = NamedSharding(self.mesh, PartitionSpec(None if whole else REPLICA_AXES))
         stacked = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((self.replicas, *leaf.shape), leaf.dtype), bare
         )
@@ -153,10 +155,13 @@ class Placement:
 
         return jax.jit(step_on_mesh, donate_argnums=0, out_shardings=(shardings, None))
 
-    def rng(self, seed: int) -> jax.Array:
-        """Noise for dropout: one key, or a key a replica."""
+    def rng(self, seed: int, replica_seeds: Sequence[int] | None = None) -> jax.Array:
+        """Noise for dropout: one key, or a key a replica that depends on its own seed alone."""
         key = jax.random.key(seed)
-        return key if self.replicas is None else jax.random.split(key, self.replicas)
+        if self.replicas is None:
+            return key
+        seeds = range(self.replicas) if replica_seeds is None else replica_seeds
+        return jax.vmap(lambda own: jax.random.fold_in(key, own))(jnp.asarray(seeds, jnp.uint32))
 
     def place(self, arrays: Arrays) -> dict[str, jax.Array]:
         """Puts a batch onto the mesh; every host holds the whole batch and keeps its part."""

@@ -75,14 +75,25 @@ def check(checkpoint_dir: epath.PathLike, model: DecoderConfig) -> None:
       manager.CheckpointError: its metadata is damaged, or it is of another model.
       ValueError: it holds replicas.
     """
+    found = replicas(checkpoint_dir, model)
+    if found is not None:
+        raise ValueError(
+            f"{checkpoint_dir} holds {found} replicas, but a stage starts from one model; give a "
+            "folder of one."
+        )
+
+
+def replicas(checkpoint_dir: epath.PathLike, model: DecoderConfig) -> int | None:
+    """How many replicas the newest checkpoint holds; None: a single run. Reads no parameters.
+
+    Raises:
+      FileNotFoundError: there is none.
+      manager.CheckpointError: its metadata is damaged, or it is of another model.
+    """
     checkpoints, step = manager.latest(checkpoint_dir)
     with checkpoints:
-        replicas = _metadata(checkpoints, step, model).get("replicas")
-    if replicas is not None:
-        raise ValueError(
-            f"{checkpoint_dir} holds {replicas} replicas, but a stage starts from one model; give "
-            "a folder of one."
-        )
+        found: int | None = _metadata(checkpoints, step, model).get("replicas")
+    return found
 
 
 def _metadata(checkpoints: manager.Checkpoints, step: int, model: DecoderConfig) -> dict[str, Any]:

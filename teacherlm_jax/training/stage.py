@@ -3,15 +3,16 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 from etils import epath
 
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import ledger
+from teacherlm_jax.data.whole_numbers import check_whole
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.training import loop as loop_lib
 from teacherlm_jax.training import optimizer as optimizer_lib
 from teacherlm_jax.training.placement import Placement
@@ -34,7 +35,7 @@ class Stage:
       batch_size: rows an update, over all hosts.
       optimizer: `Muon` or `AdamW` of `training.optimizer`.
       initialize_from: "previous", the name of an earlier stage, or a checkpoint folder. The first
-        stage's "previous" is INITIAL_CHECKPOINT_PATH, or random parameters.
+        stage's "previous" is the curriculum's initial_checkpoint_path, or random parameters.
       split: of every task.
       loss_on: "targets", or "all" for inputs and targets.
       seed: order of the data, and random parameters.
@@ -54,13 +55,9 @@ class Stage:
     z_loss: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in ("train_steps", "batch_size"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"stage {self.name!r}: {field} = {value!r}, but it must be a whole number of "
-                    "at least 1."
-                )
+        check_whole(
+            f"stage {self.name!r}", train_steps=self.train_steps, batch_size=self.batch_size
+        )
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
             raise ValueError(f"stage name {self.name!r} must be text without '/'.")
         if not hasattr(self.optimizer, "build"):
@@ -105,6 +102,7 @@ class StageRun:
       policy: when to save.
       log_period: steps a metric row covers.
       metadata: kept with every checkpoint.
+      replica_seeds: where replicas are trained, what tells the dropout noise of each apart.
     """
 
     stage: Stage
@@ -113,6 +111,7 @@ class StageRun:
     policy: manager.SavePolicy
     log_period: int
     metadata: Mapping[str, Any]
+    replica_seeds: Sequence[int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,15 +174,18 @@ def run(
             log=log,
             description=stage.name,
         )
-        state = loop.run(state, batches, first, stage.train_steps, placement.rng(stage.seed))
+        rng = placement.rng(stage.seed, run.replica_seeds)
+        state = loop.run(state, batches, first, stage.train_steps, rng)
     # Again: a kill between the last save and here may have left no file, or a shorter one.
     _write_metrics(run.directory, log.rows)
     return StageResult(state.params, log.rows, time.monotonic() - began)
 
 
 def _write_metrics(directory: epath.Path, rows: list[dict[str, Any]]) -> None:
-    if jax.process_index() != 0:
-        return
     path = directory / "metrics.jsonl"
-    ledger.remove(path)
-    ledger.write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def write() -> None:
+        ledger.remove(path)
+        ledger.write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+    hosts.on_first_host(f"writing {path}", write)

@@ -1,6 +1,7 @@
 """A curriculum: stages one after another, with a ledger of what is done.
 
 MODEL_DIR/configuration.json        the configuration that the folder belongs to
+MODEL_DIR/STAGE/configuration.json  its data by a digest
 MODEL_DIR/STAGE/checkpoints/STEP/   Orbax checkpoints
 MODEL_DIR/STAGE/metrics.jsonl       metric rows
 MODEL_DIR/STAGE/done.json           the ledger: written when the stage is done
@@ -12,24 +13,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 from absl import logging
 from etils import epath
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import claim, ledger, pipeline
+from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.training import restore
 from teacherlm_jax.training import stage as stage_lib
 from teacherlm_jax.training.placement import Placement
 from teacherlm_jax.training.stage import Stage
-from teacherlm_jax.training.state import boxed_params
+from teacherlm_jax.training.state import boxed_params, parameter_count
 
 Tree = Any
 
@@ -48,7 +49,7 @@ class Curriculum:
       save_policy: when to save.
       log_period: steps that a row of metrics covers.
       bos_id: token before every text; None: none.
-      initial_checkpoint_path: INITIAL_CHECKPOINT_PATH, a `checkpoints` folder.
+      initial_checkpoint_path: a `checkpoints` folder.
       name_values: fills braces in the stages' mixture names: with {"world": 1},
         "world{world}_base" is "world1_base".
     """
@@ -64,6 +65,7 @@ class Curriculum:
     name_values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_whole("the curriculum", log_period=self.log_period)
         if not self.stages:
             raise ValueError("a curriculum needs at least one stage; bind Curriculum.stages.")
         known: set[str] = {stage_lib.PREVIOUS}
@@ -84,9 +86,9 @@ class Curriculum:
         return pipeline.fill_name(stage.mixture_or_task_name, self.name_values)
 
     def configuration(self) -> dict[str, Any]:
-        """What decides the parameters: all but paths, mesh and saving."""
+        """What decides the parameters but for the data: no folders but the start, no mesh."""
         return {
-            "model": dataclasses.asdict(self.model),
+            "model": {**dataclasses.asdict(self.model), "remat_policy": "may change"},
             "order": [stage.name for stage in self.stages],
             "stages": {
                 stage.name: stage_lib.describe(stage, stage.train_steps) for stage in self.stages
@@ -123,8 +125,22 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
         else:
             logging.info("Stage %s is done; passing over it.", stage.name)
         previous = stage.name
+    for checked in pending:
+        claim.check_folder(folder / checked.stage.name, checked.configuration)
+
+    def claim_all() -> None:
+        claim.claim_folder(folder, configuration)
+        for checked in pending:
+            claim.claim_folder(folder / checked.stage.name, checked.configuration)
+
     # Claimed last: a folder must not belong to a configuration that cannot be trained.
-    claim.claim_folder(folder, configuration)
+    hosts.on_first_host(f"claiming {folder}", claim_all)
+    logging.info(
+        "%d parameters, %s, %s.",
+        parameter_count(boxed_params(Decoder(curriculum.model))),
+        f"{mesh.devices.size} devices",
+        f"stages to train: {', '.join(checked.stage.name for checked in pending) or 'none'}",
+    )
     while pending:
         checked = pending.pop(0)
         entries[checked.stage.name] = _run_stage(curriculum, checked)
@@ -146,12 +162,14 @@ class _PendingStage:
       source: the checkpoint folder that it starts from; None: random parameters.
       placement: its model and optimizer on the mesh.
       batches: step -> (ids, arrays).
+      configuration: what the stage's folder belongs to, beside the curriculum's: its data.
     """
 
     stage: Stage
     source: str | None
     placement: Placement
     batches: batches_lib.Batches
+    configuration: Mapping[str, Any]
 
 
 def _check_stage(
@@ -177,7 +195,8 @@ def _check_stage(
     row_format = batches_lib.RowFormat(stage.row_length, curriculum.bos_id, stage.loss_on)
     tables, rates = pipeline.load_tables(name, stage.split, loader)
     batches = batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)
-    return _PendingStage(stage, source, placement, batches)
+    data = {"mixture": name, "data_digest": batches_lib.tables_digest(tables, rates)}
+    return _PendingStage(stage, source, placement, batches, data)
 
 
 def _source(curriculum: Curriculum, stage: Stage, previous: str | None) -> str | None:
@@ -216,8 +235,8 @@ def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]
         "final": {key: result.rows[-1][key] for key in ("loss", "accuracy")},
         "seconds": round(result.seconds, 3),
     }
-    if jax.process_index() == 0:
-        ledger.write_whole(run.directory / DONE_NAME, json.dumps(done, indent=2) + "\n")
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"stage {stage.name} is in the ledger")
+    hosts.on_first_host(
+        f"writing the ledger of stage {stage.name}",
+        lambda: ledger.write_whole(run.directory / DONE_NAME, json.dumps(done, indent=2) + "\n"),
+    )
     return done

@@ -9,7 +9,12 @@ from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
 from teacherlm_jax.checkpoints import manager
-from teacherlm_jax.checkpoints.manager import CheckpointError, Checkpoints, SavePolicy
+from teacherlm_jax.checkpoints.manager import (
+    CheckpointError,
+    Checkpoints,
+    SavePolicy,
+    StorageError,
+)
 from teacherlm_jax.partitioning import mesh as mesh_lib
 
 # Orbax leaves coroutines behind where a read fails; they are to be collected here.
@@ -301,6 +306,23 @@ def test_training_goes_on_past_damaged_checkpoints(tmp_path):
         assert_is(restore_newest(checkpoints), 30)
         params = checkpoints.restore_params(20, abstract(content(0)[0], **ONE))
         np.testing.assert_array_equal(params["w"], content(20)[0]["w"])
+
+
+@pytest.mark.parametrize("failure", [OSError("no access"), ValueError("UNAVAILABLE: gs://b/0")])
+def test_storage_that_fails_is_no_damage(tmp_path, monkeypatch, failure):
+    save(tmp_path, 1, 2)
+    with Checkpoints(tmp_path, SYNC) as checkpoints:
+        read = checkpoints._manager.restore
+
+        def restore(step, *args, **kwargs):
+            if step == 2:
+                raise RuntimeError("wrapped") from failure
+            return read(step, *args, **kwargs)
+
+        monkeypatch.setattr(checkpoints._manager, "restore", restore)
+        with pytest.raises(StorageError, match=r"2 cannot be read now .*run the same"):
+            restore_newest(checkpoints)
+        assert checkpoints.steps() == [1, 2]
 
 
 def test_a_torn_save_is_no_checkpoint(tmp_path):

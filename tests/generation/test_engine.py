@@ -7,6 +7,7 @@ import pytest
 
 from teacherlm_jax.generation.engine import GenerationRequest, Generator
 from teacherlm_jax.generation.sampling import Greedy, Temperature
+from teacherlm_jax.metrics.finite import NonFiniteError
 from tests.generation import tiny
 
 NEW = 10
@@ -154,7 +155,7 @@ def test_bad_settings_are_refused():
 def test_diverged_parameters_are_no_text():
     params = tiny.make()[1]
     params["decoder_norm"]["scale"] = params["decoder_norm"]["scale"] * float("nan")
-    with pytest.raises(FloatingPointError, match=r"'example 0'.*nan"):
+    with pytest.raises(NonFiniteError, match=r"'example 0'.*nan"):
         generator(params=params).generate(requests(1))
 
 

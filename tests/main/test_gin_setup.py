@@ -177,37 +177,21 @@ def test_files_without_dynamic_registration_may_set_macros(parse):
 # The configuration as text
 
 
-def test_the_configuration_round_trips_and_has_a_digest(parse):
+def test_the_configuration_round_trips(parse):
     run = f"{HEAD}\nkitchen.bake:\n  steps = %STEPS\n  name = %DIR\n  oven = @hot/kitchen.Oven()\n"
     run += "hot/kitchen.Oven.temperature = 250\nSTEPS = 1\nDIR = 'a'\n"
     first = parse(run)
     assert first == gin_setup.config_str()
     assert parse(first) == first
-    second = parse(run, f"DIR={'long/' * 40}")
-    assert gin_setup.config_digest(first) != gin_setup.config_digest(second)
-    assert gin_setup.config_digest(first, ["DIR"]) == gin_setup.config_digest(second, ["DIR"])
-    assert gin_setup.config_digest(first, ["STEPS"]) != gin_setup.config_digest(second, ["STEPS"])
-    assert len(gin_setup.config_digest(first)) == 64
 
 
-def test_the_operative_configuration_has_what_was_called_with_defaults(parse):
-    parse(RUN, "MODEL_DIR=a")
-    assert "kitchen.bake" not in gin_setup.operative_config_str()
-    baked()
-    gin_setup.bound(pantry.stock)()
-    text = gin_setup.operative_config_str()
-    assert "kitchen.bake.rate = 0.1" in text and "stock.size = 3" in text
-    parse(text)
-    assert baked() == (800, 0.1, "a", None)
-
-
-def test_the_digest_does_not_depend_on_the_process(tmp_path):
+def test_the_configuration_does_not_depend_on_the_process(tmp_path):
     (tmp_path / "run.gin").write_text(RUN)
     program = (
         "from teacherlm_jax.main import gin_setup as g\n"
-        f"print(g.config_digest(g.parse([{str(tmp_path / 'run.gin')!r}], ['MODEL_DIR=a'])))"
+        f"print(g.parse([{str(tmp_path / 'run.gin')!r}], ['MODEL_DIR=a']))"
     )
-    digests = {
+    texts = {
         subprocess.run(
             [sys.executable, "-c", program],
             env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": str(seed)},
@@ -215,7 +199,7 @@ def test_the_digest_does_not_depend_on_the_process(tmp_path):
         ).stdout
         for seed in (1, 2)
     }  # fmt: skip
-    assert len(digests) == 1
+    assert len(texts) == 1
 
 
 # What is refused. Each message says where, what, and what was probably meant.

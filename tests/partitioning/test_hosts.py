@@ -156,6 +156,54 @@ def _runs(pid):
         return False
 
 
+_AGREE = """
+    import os, pathlib, sys
+
+    from teacherlm_jax.partitioning import hosts
+
+    hosts.initialize_from_environment()
+
+    import jax
+
+    from teacherlm_jax.training import loop
+
+    host, path = jax.process_index(), pathlib.Path(sys.argv[1]) / "file"
+    hosts.on_first_host("writing", lambda: path.write_text(str(host)))
+    assert path.read_text() == "0"
+
+    # A signal to one host at its step 40 stops all after the same step.
+    stop = loop.StopRequest()
+    for step in range(100_000):
+        stop.requested = stop.requested or (host == 1 and step >= 40)
+        if stop.agreed():
+            break
+    assert 40 <= step < 99_999
+    print("stopped at", step)
+
+    assert not loop.StopRequest().agreed(at_end=True)
+
+    def fail():
+        raise OSError("disk full")
+
+    try:
+        hosts.on_first_host("writing the ledger", fail)
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_hosts_agree_on_stops_and_one_writes_for_all(tmp_path):
+    result, _ = _launch(_AGREE, tmp_path, processes=3)
+    assert result.exit_codes == [0, 0, 0], result.outputs
+    lines = [output.splitlines() for output in result.outputs]
+    assert len({stopped for stopped, _ in lines}) == 1
+    assert [error for _, error in lines] == [
+        "OSError disk full",
+        *2
+        * ["RuntimeError writing the ledger failed on the first host, whose own output says why."],
+    ]
+
+
 def test_hosts_that_do_not_end_in_time_are_stopped():
     result, _ = _launch("import time; time.sleep(1000)", timeout_seconds=0.5)
     assert result.problem == "still running after 0.5 s: hosts 0, 1; stopping them"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import OptionRow, Question, ScoringPolicy
 from tests.generation import tiny
@@ -153,7 +154,7 @@ def test_bad_questions_are_refused_before_anything_compiles(question, message):
 def test_diverged_parameters_are_no_ranking():
     params = tiny.make()[1]
     params["decoder_norm"]["scale"] = params["decoder_norm"]["scale"] * float("nan")
-    with pytest.raises(FloatingPointError, match=r"'question \d+'.*nan"):
+    with pytest.raises(NonFiniteError, match=r"'question \d+'.*nan"):
         scorer().score(params, questions(True))
 
 

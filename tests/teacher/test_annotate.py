@@ -346,6 +346,23 @@ def test_jsonl_is_annotated_as_the_task_is(done, teacher, tmp_path):
         assert "fundamentals" not in row.provenance
 
 
+def test_a_text_that_came_in_does_not_stand_for_a_rejected_one(done, teacher, tmp_path):
+    annotation, _ = done
+    rejected = [row for row in annotate.read(annotation) if not row.fundamentals][:3]
+    assert rejected
+    own = {"fundamentals": {"annotator": "human"}}
+    rows = [
+        dataclasses.replace(row, fundamentals="mine.", provenance=own)
+        for row in _rows()
+        if row.id in {other.id for other in rejected}
+    ]
+    (tmp_path / "rows.jsonl").write_bytes(records.encode_jsonl(rows))
+    again = settings(teacher, tmp_path / "out", input_file=str(tmp_path / "rows.jsonl"))
+    annotate.annotate(again)
+    for row in annotate.read(again):
+        assert row.fundamentals == "" and "fundamentals" not in row.provenance
+
+
 def test_without_the_answer_the_prompt_and_its_name_are_others(done, tmp_path):
     annotation, _ = done
     other = dataclasses.replace(annotation, condition_on_answer=False, output_dir=str(tmp_path))

@@ -58,14 +58,6 @@ def test_the_shards_hold_every_row_once_in_order(num_rows, rows_per_shard):
     assert all(0 < len(plan.rows(shard)) <= rows_per_shard for shard in range(plan.num_shards))
 
 
-@pytest.mark.parametrize("num_hosts", [1, 2, 3, 7])
-def test_the_hosts_have_every_shard_once(num_hosts):
-    plan = shards.ShardPlan(10, 2)
-    owned = [list(plan.shards_of_host(host, num_hosts)) for host in range(num_hosts)]
-    assert sorted(shard for shards_of_host in owned for shard in shards_of_host) == list(range(5))
-    assert max(map(len, owned)) - min(map(len, owned)) <= 1
-
-
 def test_names_say_which_shard_of_how_many():
     plan = shards.ShardPlan(10, 1)
     assert plan.name(3) == "annotation-00003-of-00010.jsonl"
@@ -79,7 +71,6 @@ def test_names_say_which_shard_of_how_many():
         (lambda: shards.ShardPlan(1, 0), "in shards of 0"),
         (lambda: shards.ShardPlan(200_000, 2), "make 100000 shards; .* rows_per_shard to 3 or"),
         (lambda: shards.ShardPlan(10, 4).rows(3), "shard is 3; it must be 0 to 2"),
-        (lambda: shards.ShardPlan(10, 4).shards_of_host(2, 2), r"host is 2; it must be 0 to 1"),
     ],
 )
 def test_numbers_out_of_range_are_errors(call, message):
@@ -91,7 +82,7 @@ def test_a_run_writes_shards_rejects_and_at_last_a_manifest(tmp_path):
     folder = _open(tmp_path / "out")
     assert folder.pending() == [0, 1, 2]
     for shard in (2, 0, 1):
-        assert not folder.is_finished()
+        assert not ledger.is_complete(folder.folder / shards.MANIFEST_NAME)
         _annotate(folder, shard)
     assert folder.pending() == []
     assert len(folder.read_shard(1)) == 3
@@ -102,7 +93,7 @@ def test_a_run_writes_shards_rejects_and_at_last_a_manifest(tmp_path):
     assert folder.read_rejects(0) == []
 
     manifest = folder.finish()
-    assert folder.is_finished()
+    assert ledger.is_complete(folder.folder / shards.MANIFEST_NAME)
     assert folder.finish() == manifest
     assert manifest["counts"] == {
         "records": 9,
@@ -133,8 +124,7 @@ def test_another_run_of_the_configuration_goes_on_whatever_its_number_of_hosts(t
     _annotate(_open(tmp_path), 1)
     again = _open(tmp_path)
     assert again.pending() == [0, 2]
-    assert [again.pending(host, 2) for host in (0, 1)] == [[0, 2], []]
-    assert [again.pending(host, 3) for host in (0, 1, 2)] == [[0], [], [2]]
+    assert again.pending() == [0, 2]
     assert again.configuration_digest == _open(tmp_path).configuration_digest
 
 
@@ -165,7 +155,7 @@ def test_a_damaged_shard_is_found_before_the_manifest_is_written(tmp_path):
     path.write_bytes(path.read_bytes().replace(b'"f9"', b'"f0"'))
     with pytest.raises(ledger.TornFileError, match=r"annotation-00002-of-00003.jsonl"):
         folder.finish()
-    assert not folder.is_finished()
+    assert not ledger.is_complete(folder.folder / shards.MANIFEST_NAME)
 
 
 @pytest.mark.parametrize(

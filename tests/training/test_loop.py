@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.metrics.sums import WeightedSum
 from teacherlm_jax.training import loop as loop_lib
 
@@ -203,7 +204,7 @@ def test_what_is_not_finite_ends_the_run_and_is_never_saved(changes, message, ba
         save_period=2,
         on_step=lambda step: metrics_of(step, **(changes if step >= bad else {})),
     )
-    with pytest.raises(loop_lib.NonFiniteLossError, match=f"{message} at step {bad} ") as caught:
+    with pytest.raises(NonFiniteError, match=f"{message} at step {bad} ") as caught:
         run.run()
     assert f"(examples table:{bad - 1}, table:{bad - 1}b)" in str(caught.value)
     assert f"last good checkpoint is step {good}." in str(caught.value)
@@ -214,16 +215,16 @@ def test_the_last_good_checkpoint_may_be_of_an_earlier_process_or_of_none():
     def nan(step):
         return metrics_of(step, loss=np.float32(np.nan))
 
-    with pytest.raises(loop_lib.NonFiniteLossError, match=r"at step 1 .*Nothing is saved"):
+    with pytest.raises(NonFiniteError, match=r"at step 1 .*Nothing is saved"):
         Run(on_step=nan).run()
-    with pytest.raises(loop_lib.NonFiniteLossError, match=r"at step 8 .*checkpoint is step 7"):
+    with pytest.raises(NonFiniteError, match=r"at step 8 .*checkpoint is step 7"):
         Run(on_step=nan).run(first=7)
 
 
 def test_one_bad_replica_ends_the_run_and_long_lists_of_examples_are_cut():
     run = Run(on_step=lambda step: metrics_of(step, gradient_norm=np.array([1.0, np.nan])))
     run.batches = lambda step: ([f"e{row}" for row in range(9)], {"x": np.array(step)})
-    with pytest.raises(loop_lib.NonFiniteLossError, match=r"\(examples e0, e1, e2, e3, \.\.\.\)"):
+    with pytest.raises(NonFiniteError, match=r"\(examples e0, e1, e2, e3, \.\.\.\)"):
         run.run()
 
 
@@ -281,7 +282,7 @@ def test_a_bad_loss_is_not_saved_by_a_stop_either():
         return metrics_of(step, loss=np.float32(np.nan if step == 3 else 1.0))
 
     run = Run(on_step=kill_at_3)
-    with pytest.raises(loop_lib.NonFiniteLossError, match="at step 3"):
+    with pytest.raises(NonFiniteError, match="at step 3"):
         run.run()
     assert run.saved == []
 

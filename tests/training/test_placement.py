@@ -22,12 +22,13 @@ STEPS = 20
 MODEL = Decoder(tiny.config())
 START = tiny.params(MODEL.config)
 # AdamW compiles in half the time of Muon, which is tried on the mesh that cuts matrices most.
-OPTIMIZERS = {
-    name: optimizer.build(state_lib.boxed_params(MODEL))
-    for name, optimizer in (
-        ("adamw", optimizer_lib.AdamW(2e-2)),
-        ("muon", optimizer_lib.Muon(5e-3, 2e-2)),
-    )
+SETTINGS = {
+    "adamw": (MODEL, optimizer_lib.AdamW(2e-2)),
+    "muon": (MODEL, optimizer_lib.Muon(5e-3, 2e-2)),
+    "muon, scanned": (
+        Decoder(tiny.config(num_layers=2, scan_layers=True)),
+        optimizer_lib.Muon(5e-3, 2e-2),
+    ),
 }
 
 MESHES = {
@@ -41,12 +42,14 @@ MESHES = {
 
 @functools.cache
 def placement(mesh, optimizer="adamw"):
-    return Placement(MODEL, OPTIMIZERS[optimizer], make_mesh(MESHES[mesh]))
+    model, own = SETTINGS[optimizer]
+    return Placement(model, own.build(state_lib.boxed_params(model)), make_mesh(MESHES[mesh]))
 
 
 def train(placement, batches):
     """Losses [step] or [step, replica], and the ids of every step."""
-    state, rng = placement.start(START), placement.rng(0)
+    start = START if placement.model is MODEL else tiny.params(placement.model.config)
+    state, rng = placement.start(start), placement.rng(0)
     losses, ids = [], []
     for step in range(STEPS):
         step_ids, arrays = batches(step)
@@ -78,6 +81,7 @@ def on_mesh(mesh, optimizer):
         ("fsdp 8", "adamw"),
         ("fsdp 4, tensor 2", "muon"),
         ("2, 2, 2", "adamw"),
+        ("2, 2, 2", "muon, scanned"),
     ],
 )
 def test_the_same_run_has_the_same_losses_on_every_mesh(mesh, optimizer):
@@ -155,7 +159,8 @@ def test_a_placement_without_an_optimizer_has_parameters_alone():
 def test_students_of_different_seeds_trained_together_are_as_apart(replicas, devices, optimizer):
     mesh = placement_lib.replica_mesh(replicas, jax.devices()[:devices])
     assert mesh.size == devices
-    together = Placement(MODEL, OPTIMIZERS[optimizer], mesh, replicas)
+    own = SETTINGS[optimizer][1].build(state_lib.boxed_params(MODEL))
+    together = Placement(MODEL, own, mesh, replicas)
     batches = ReplicaBatches([tiny.batches(8, seed) for seed in range(replicas)])
     losses, ids, state = train(together, batches)
     alone = [apart(seed, optimizer) for seed in range(replicas)]
@@ -204,3 +209,10 @@ def test_every_replica_has_noise_of_its_own():
     keys = Placement(MODEL, optax.sgd(0.1), mesh, 3).rng(0)
     assert keys.shape == (3,)
     assert len(np.unique(jax.random.key_data(keys), axis=0)) == 3
+
+
+def test_the_noise_of_a_replica_is_that_of_its_seed_wherever_it_stands():
+    mesh = make_mesh(MESHES["1"])
+    together = Placement(MODEL, optax.sgd(0.1), mesh, 3).rng(0, (4, 0, 7))
+    alone = Placement(MODEL, optax.sgd(0.1), mesh, 1).rng(0, (7,))
+    assert np.array_equal(jax.random.key_data(together)[2], jax.random.key_data(alone)[0])

@@ -102,6 +102,14 @@ def test_replicas_come_with_a_leading_axis_and_one_by_one(params, tmp_path):
             loaded.replica(index)
 
 
+def test_replicas_are_read_onto_a_mesh_that_they_do_not_divide_over(params, tmp_path):
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, 3 * leaf]), params)
+    save(tmp_path, stacked, steps=(1,), replicas=3)
+    loaded = restore.load(tmp_path, CONFIG, make_mesh(MeshConfig(data=8)))
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, stacked)
+    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(loaded.replica(2))} == {8}
+
+
 def test_no_folder_and_no_checkpoint_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint directory .*nowhere"):
         restore.load(tmp_path / "nowhere", CONFIG, make_mesh(ONE))

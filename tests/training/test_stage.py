@@ -148,7 +148,6 @@ def damage(folder):
         path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
 
 
-@pytest.mark.xfail(reason="fails since the manager deletes damaged checkpoints: to be looked into")
 @pytest.mark.parametrize("newest", [5, STEPS])
 def test_a_damaged_newest_checkpoint_is_passed_over_and_written_anew(
     newest, uninterrupted, placement, tmp_path
@@ -167,7 +166,6 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_written_anew(
             checkpoints.restore_params(step, placement.abstract_params)
 
 
-@pytest.mark.xfail(reason="fails since the manager deletes damaged checkpoints: to be looked into")
 def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_over(
     uninterrupted, placement, tmp_path
 ):

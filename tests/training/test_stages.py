@@ -242,6 +242,24 @@ def test_a_folder_of_another_configuration_is_refused_with_what_differs(trained,
     assert sorted(path for path in folder.rglob("*")) == before
 
 
+def test_a_stage_whose_data_has_changed_is_refused(trained, tmp_path, monkeypatch, no_training):
+    folder = tmp_path / "model"
+    shutil.copytree(trained[0], folder)
+    (folder / "last" / "done.json").unlink()
+    (folder / "last" / "done.json.complete").unlink()
+    load = pipeline.load_table
+
+    def changed(task, split):
+        table = load(task, split)
+        return dataclasses.replace(table, examples=table.examples[:-1])
+
+    with pytest.raises(AssertionError, match="a stage began"):
+        stages.train(curriculum(folder, FIRST, SECOND, FORK, LAST))
+    monkeypatch.setattr(pipeline, "load_table", changed)
+    with pytest.raises(ConfigurationMismatchError, match=r"/last' .*\n  data_digest: folder has"):
+        stages.train(curriculum(folder, FIRST, SECOND, FORK, LAST))
+
+
 def test_the_order_of_stages_belongs_to_the_configuration(trained, no_training):
     with pytest.raises(ConfigurationMismatchError, match=r"second.*fork.*fork.*second"):
         stages.train(curriculum(trained[0], FIRST, FORK, SECOND, LAST))
