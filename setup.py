@@ -30,6 +30,7 @@ CORE = [
     "pyarrow>=20",
     "tqdm>=4.67",
 ]
+# seqio imports clu and array-record itself.
 DATA = [
     "array-record>=0.8.6",
     "clu>=0.0.12",

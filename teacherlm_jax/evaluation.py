@@ -60,6 +60,13 @@ def option_rows(dataset: tf.data.Dataset) -> tuple[list[int], list[OptionRow]]:
     return indices, rows
 
 
+def _question_numbers(dataset: tf.data.Dataset) -> list[int] | None:
+    """The question that each row of a task is of, by its feature `idx`; None without one."""
+    if "idx" not in dataset.element_spec:
+        return None
+    return [int(row["idx"][0]) for row in tfds.as_numpy(dataset)]
+
+
 def make_score_fn(scorer: Scorer, params: Tree) -> ScoreFn:
     """A score function for a plain `seqio.Evaluator`: log-likelihood of each row's targets."""
 
@@ -118,13 +125,14 @@ class RankEvaluator:
         self._questions: list[Question] = []
         for task, dataset in self._evaluator.cached_model_datasets.items():
             indices, rows = option_rows(dataset)
-            targets = self._evaluator.cached_targets[task]
-            questions, places = group_rows(
-                [
-                    dataclasses.replace(row, question_id=int(targets[index][0][0]))
+            numbers = _question_numbers(self._evaluator.cached_task_datasets[task])
+            if numbers is not None:
+                # Two questions may have the same prompt, which alone would make them one.
+                rows = [
+                    dataclasses.replace(row, question_id=numbers[index])
                     for index, row in zip(indices, rows, strict=True)
                 ]
-            )
+            questions, places = group_rows(rows)
             # seqio hands the very same dataset object to the score function later.
             self._indices[id(dataset)] = indices
             self._places[id(dataset)] = places

@@ -52,7 +52,9 @@ _ENVIRONMENT = {
     "JAX_TRACEBACK_FILTERING": "off",
 }
 _FORCED_DEVICES = re.compile(r"xla_force_host_platform_device_count=(\d+)")
-_CHATTER = re.compile(rb"[IW]\d{4} |WARNING: All log messages before absl::InitializeLog")
+_CHATTER = re.compile(
+    rb"[IW]\d{4} |E\d{4} .*cuInit|WARNING: All log messages before absl::InitializeLog"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -229,6 +231,17 @@ def _configure(
         raise ConfigurationError("no configuration: pass --gin_file=FILE.")
     folders = [part for text in flags.gin_search_paths or [] for part in text.split(",") if part]
     gin_setup.parse(files, flags.gin_bindings or [], folders, read_by_code=read_by_code)
+    _keep_tensorflow_off_gpus()
+
+
+def _keep_tensorflow_off_gpus() -> None:
+    """TensorFlow reads data alone here; left to itself it takes the memory of JAX's GPUs."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return
+    with contextlib.suppress(RuntimeError):  # It is in use already: another command was run.
+        tensorflow.config.set_visible_devices([], "GPU")
+    tensorflow.config.list_logical_devices()  # It looks for GPUs now, while its chatter is caught.
 
 
 @contextlib.contextmanager
