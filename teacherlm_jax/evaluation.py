@@ -60,11 +60,20 @@ def option_rows(dataset: tf.data.Dataset) -> tuple[list[int], list[OptionRow]]:
     return indices, rows
 
 
-def _question_numbers(dataset: tf.data.Dataset) -> list[int] | None:
-    """The question that each row of a task is of, by its feature `idx`; None without one."""
+def _by_question(
+    dataset: tf.data.Dataset, indices: Sequence[int], rows: Sequence[OptionRow]
+) -> list[OptionRow]:
+    """Rows named by the question that their task says they are of, where it has a feature `idx`.
+
+    Two questions may have the same prompt, which alone would make them one.
+    """
     if "idx" not in dataset.element_spec:
-        return None
-    return [int(row["idx"][0]) for row in tfds.as_numpy(dataset)]
+        return list(rows)
+    numbers = [int(row["idx"][0]) for row in tfds.as_numpy(dataset)]
+    return [
+        dataclasses.replace(row, question_id=numbers[index])
+        for index, row in zip(indices, rows, strict=True)
+    ]
 
 
 def make_score_fn(scorer: Scorer, params: Tree) -> ScoreFn:
@@ -125,14 +134,8 @@ class RankEvaluator:
         self._questions: list[Question] = []
         for task, dataset in self._evaluator.cached_model_datasets.items():
             indices, rows = option_rows(dataset)
-            numbers = _question_numbers(self._evaluator.cached_task_datasets[task])
-            if numbers is not None:
-                # Two questions may have the same prompt, which alone would make them one.
-                rows = [
-                    dataclasses.replace(row, question_id=numbers[index])
-                    for index, row in zip(indices, rows, strict=True)
-                ]
-            questions, places = group_rows(rows)
+            task_rows = self._evaluator.cached_task_datasets[task]
+            questions, places = group_rows(_by_question(task_rows, indices, rows))
             # seqio hands the very same dataset object to the score function later.
             self._indices[id(dataset)] = indices
             self._places[id(dataset)] = places
@@ -261,7 +264,9 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
             f"evaluation runs on one host, but there are {jax.process_count()} processes: run this "
             "command in one."
         )
-    pipeline.check_vocabulary(settings.mixture_or_task_name, settings.model.vocab_size)
+    pipeline.check_vocabulary(
+        settings.mixture_or_task_name, settings.model.vocab_size, settings.bos_id
+    )
     replicas = restore.replicas(settings.checkpoint_dir, settings.model)
     mesh = mesh_lib.make_mesh(
         settings.mesh if replicas is None else mesh_lib.MeshConfig(device_count=1)
@@ -279,9 +284,7 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
         "scoring": dataclasses.asdict(settings.policy),
     }
     # Another checkpoint's numbers, or a student's own, are not to be written over.
-    claim.claim_folder(
-        settings.output_dir, {"checkpoint_dir": str(settings.checkpoint_dir), **shown}
-    )
+    claim.claim_folder(settings.output_dir, {"checkpoint_dir": str(loaded.path.parent), **shown})
     models: list[tuple[int | None, Metrics]]
     if loaded.replicas is None:
         models = [(None, evaluator.evaluate(loaded.params, loaded.step))]

@@ -45,7 +45,7 @@ def test_there_are_runs():
 @pytest.mark.parametrize("name", RUNS)
 def test_runs_parse_given_what_they_require(name):
     """Also: every macro is used, every name exists, and every call has its arguments."""
-    gin_setup.parse([name], [f"{macro} = None" for macro in required(name)])
+    gin_setup.parse([name], [f"{macro} = 'folder'" for macro in required(name)])
 
 
 @pytest.mark.parametrize("name", PARTS)

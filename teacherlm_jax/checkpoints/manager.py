@@ -267,7 +267,8 @@ class Checkpoints:
         remedy = (
             f"delete that folder to go on from step {others[-1]}"
             if others
-            else "delete that folder and run the command that made it again"
+            else "delete that folder, and done.json beside `checkpoints` where there is one, and "
+            "run the command that made it again"
         )
         return CheckpointError(
             f"checkpoint {self.directory / str(step)} cannot be read ({_reason(error)}); {remedy}."
@@ -280,18 +281,20 @@ def latest(directory: epath.PathLike) -> tuple[Checkpoints, int]:
     Raises:
       FileNotFoundError: there is no directory, or no finished checkpoint in it.
     """
-    directory = epath.Path(directory)
-    if not directory.is_dir():
+    if not os.fspath(directory) or not epath.Path(directory).is_dir():
         raise FileNotFoundError(
-            f"no checkpoint directory {directory}: give the folder that holds the step folders, or "
-            "train first."
+            f"no checkpoint directory {os.fspath(directory) or '(empty text)'}: give the folder "
+            "that holds the step folders, or train first."
         )
+    directory = epath.Path(directory)
     checkpoints = Checkpoints(directory)
     steps = checkpoints.steps()
     if not steps:
         checkpoints.close()
         raise FileNotFoundError(
             f"{directory} holds no finished checkpoint; found "
-            f"{sorted(path.name for path in directory.iterdir())[:5]}."
+            f"{sorted(path.name for path in directory.iterdir())[:5]}. Give the folder that holds "
+            "the step folders; to train a stage again whose checkpoints are gone, delete done.json "
+            "beside them first."
         )
     return checkpoints, steps[-1]

@@ -84,7 +84,10 @@ class RowFormat:
         if self.loss_on not in LOSS_ON:
             raise ValueError(f"loss_on = {self.loss_on!r}, but it must be one of {LOSS_ON}.")
         if self.length < 1:
-            raise ValueError(f"row length {self.length} must be at least 1.")
+            raise ValueError(
+                f"row length {self.length} must be at least 1: the stage's task_feature_lengths "
+                "add up to it."
+            )
 
     def check(self, table: ExampleTable) -> None:
         """Checks that every example fits, before anything is compiled.

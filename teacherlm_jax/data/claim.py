@@ -1,6 +1,7 @@
 """An output folder belongs to one configuration: the first run claims it, others are refused."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ def claim_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> di
       ConfigurationMismatchError: the folder has another; lists what differs.
       PermissionError: the folder cannot be written to.
     """
+    if not os.fspath(folder):
+        raise ValueError("the output folder is empty text: name a folder.")
     folder = epath.Path(folder)
     path = folder / CONFIGURATION_NAME
     text = json.dumps(configuration, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -39,12 +39,17 @@ def vocabulary(mixture_or_task_name: str) -> seqio.Vocabulary:
     return registered(mixture_or_task_name).output_features["targets"].vocabulary
 
 
-def check_vocabulary(mixture_or_task_name: str, vocab_size: int) -> None:
-    """Checks that a model has a row for every token of a task.
+def check_vocabulary(mixture_or_task_name: str, vocab_size: int, bos_id: int | None) -> None:
+    """Checks that a model has a row for every token of a task, and for the one before it.
 
     Raises:
-      ValueError: the vocabulary is larger than the model's.
+      ValueError: the vocabulary is larger than the model's, or the BOS is not in it.
     """
+    if bos_id is not None and not 0 <= bos_id < vocab_size:
+        raise ValueError(
+            f"bos_id = {bos_id}, but it must be a token of the model, 0 to {vocab_size - 1}, or "
+            "None for no such token."
+        )
     needed = vocabulary(mixture_or_task_name).vocab_size
     if needed > vocab_size:
         raise ValueError(

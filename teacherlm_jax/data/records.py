@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -223,6 +224,8 @@ def list_files(path: epath.PathLike) -> list[epath.Path]:
     Raises:
         FileNotFoundError: no file matches, or shards of a folder are missing or unfinished.
     """
+    if not os.fspath(path):
+        raise FileNotFoundError("the path of the records is empty text: name a file or folder.")
     path = epath.Path(path)
     if re.search(r"[*?\[]", path.name):
         files = sorted(path.parent.glob(path.name), key=str)

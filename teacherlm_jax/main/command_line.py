@@ -12,10 +12,12 @@ import logging
 import os
 import re
 import shlex
+import signal
 import sys
 import sysconfig
 import tempfile
 import textwrap
+import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NoReturn
@@ -105,7 +107,7 @@ def run_command(
         _log_to_terminal(flags.debug)
         with contextlib.nullcontext() if flags.debug else without_chatter():
             _configure(flags, default_gin_files, read_by_code)
-        with _first_host_speaks():
+        with _first_host_speaks(), _sigterm_interrupts():
             _call(run)
     except KeyboardInterrupt:
         again = shlex.join(["teacherlm", name, *argv])
@@ -242,6 +244,23 @@ def _keep_tensorflow_off_gpus() -> None:
     with contextlib.suppress(RuntimeError):  # It is in use already: another command was run.
         tensorflow.config.set_visible_devices([], "GPU")
     tensorflow.config.list_logical_devices()  # It looks for GPUs now, while its chatter is caught.
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """A SIGTERM, as schedulers send it, ends a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ import gin
 from absl import logging
 from gin import config_parser
 
-from teacherlm_jax.main import gin_checks
+from teacherlm_jax.main import gin_checks, gin_types
 from teacherlm_jax.main.gin_names import (
     Import,
     Known,
@@ -132,6 +132,7 @@ def parse(
     ]
     gin_checks.check_parameters([*known, *known_flags])
     gin_checks.check_values([*known, *known_flags])
+    gin_types.check_types([*known, *known_flags])
     gin.clear_config()
     _apply([_text(piece) for piece in [*pieces, *flags]] + [item.as_text() for item in known_flags])
     configuration = config_str()

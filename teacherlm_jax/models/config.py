@@ -106,6 +106,11 @@ class DecoderConfig:
             raise ValueError(
                 f"DecoderConfig.norm_epsilon = {self.norm_epsilon}, but it must be above 0."
             )
+        if self.embedding_init_scale < 0:
+            raise ValueError(
+                f"DecoderConfig.embedding_init_scale = {self.embedding_init_scale}, but it must "
+                "be 0 or more."
+            )
         if not 0.0 <= self.dropout_rate < 1.0:
             raise ValueError(
                 f"DecoderConfig.dropout_rate = {self.dropout_rate}, but it must lie in [0, 1)."

@@ -101,10 +101,11 @@ class Students:
 def check_seeds(name: str, seeds: Any) -> None:
     """Raises ValueError unless the value is a list of one or more seeds, each once."""
     if not isinstance(seeds, list | tuple) or not all(
-        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32 for seed in seeds
     ):
         raise ValueError(
-            f"{name} = {seeds!r}, but it must be a list of whole numbers from 0 on, as in (0, 1)."
+            f"{name} = {seeds!r}, but it must be a list of whole numbers from 0 on (below 2**32), "
+            "as in (0, 1)."
         )
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"{name} = {tuple(seeds)}: give one or more, each once.")
@@ -205,7 +206,7 @@ class _Data:
     @classmethod
     def load(cls, students: Students, mixture: str, loader: pipeline.TableLoader) -> "_Data":
         """Tokenizes a mixture."""
-        pipeline.check_vocabulary(mixture, students.model.vocab_size)
+        pipeline.check_vocabulary(mixture, students.model.vocab_size, students.bos_id)
         tables, rates = pipeline.load_tables(mixture, loader=loader)
         longest = max(len(example) for table in tables for example in table.examples)
         multiple = students.length_multiple

@@ -126,6 +126,7 @@ def compare(
       The results, as in results.json, and `folder`.
     """
     began = time.monotonic()
+    experiment.check(students, subject)
     outcome = _run_students(subject, students, list(records.read_jsonl(annotations)), 6, {})
     return _report(results.merge([students], [outcome]), students.output_dir, command, began)
 

@@ -77,6 +77,11 @@ class Annotation:
             rows_per_shard=self.rows_per_shard,
             batch_size=self.batch_size,
         )
+        if isinstance(self.fields, str) or len(set(self.fields)) != len(self.fields):
+            raise ValueError(
+                f"fields = {self.fields!r}, but it must be a list of names, each once, as in "
+                "('fundamentals',)."
+            )
         unknown = [field for field in self.fields if field not in prompts.EXPLANATION_FIELDS]
         if unknown or not self.fields:
             raise ValueError(
@@ -135,7 +140,7 @@ def check(annotation: Annotation) -> None:
     rows = questions(annotation)
     shards.check_rows([row.id for row in rows], annotation.rows_per_shard)
     vocabulary = pipeline.vocabulary(annotation.task_name)
-    pipeline.check_vocabulary(annotation.task_name, annotation.model.vocab_size)
+    pipeline.check_vocabulary(annotation.task_name, annotation.model.vocab_size, annotation.bos_id)
     generator = _generator(annotation, None, vocabulary, mesh_lib.make_mesh(annotation.mesh))
     writer = _Writer(annotation, generator, vocabulary, "")
     generator.check([request for row in rows for request in writer.requests(row)])

@@ -55,9 +55,9 @@ class Stage:
     z_loss: float = 0.0
 
     def __post_init__(self) -> None:
-        check_whole(
-            f"stage {self.name!r}", train_steps=self.train_steps, batch_size=self.batch_size
-        )
+        owner = f"stage {self.name!r}"
+        check_whole(owner, train_steps=self.train_steps, batch_size=self.batch_size)
+        check_whole(owner, least=0, seed=self.seed)
         if not isinstance(self.name, str) or not self.name or "/" in self.name:
             raise ValueError(f"stage name {self.name!r} must be text without '/'.")
         if not hasattr(self.optimizer, "build"):
@@ -121,7 +121,7 @@ class StageResult:
     Attributes:
       params: parameters after the last step, on the mesh.
       rows: metric rows.
-      seconds: wall-clock time of this process's part.
+      seconds: wall-clock time, summed over restarts; what ran after the last save is not in it.
     """
 
     params: Tree
@@ -151,18 +151,25 @@ def run(
     )
     with manager.Checkpoints(run.directory / "checkpoints", run.policy) as checkpoints:
         restored = checkpoints.restore_newest(abstract.params, abstract_rest)
+        spent = 0.0
         if restored is None:
             first, state = 0, placement.start(start_params())
         else:
             first, params, rest = restored
             metadata = checkpoints.metadata(first)
             log.rows, log.sums = metadata["rows"], metadata["row_under_way"]
+            spent = metadata.get("seconds", 0.0)
             state = TrainState(rest["step"], params, rest["opt_state"])
 
         def save(step: int, state: TrainState) -> None:
             rest = {"step": state.step, "opt_state": state.opt_state}
             # A copy: written in the background, the checkpoint would show rows of later steps.
-            metadata = {**run.metadata, "rows": list(log.rows), "row_under_way": log.sums}
+            metadata = {
+                **run.metadata,
+                "rows": list(log.rows),
+                "row_under_way": log.sums,
+                "seconds": spent + time.monotonic() - began,
+            }
             checkpoints.save(step, state.params, rest, metadata)
             _write_metrics(run.directory, log.rows)
 
@@ -178,7 +185,7 @@ def run(
         state = loop.run(state, batches, first, stage.train_steps, rng)
     # Again: a kill between the last save and here may have left no file, or a shorter one.
     _write_metrics(run.directory, log.rows)
-    return StageResult(state.params, log.rows, time.monotonic() - began)
+    return StageResult(state.params, log.rows, spent + time.monotonic() - began)
 
 
 def _write_metrics(directory: epath.Path, rows: list[dict[str, Any]]) -> None:

@@ -191,7 +191,7 @@ def _check_stage(
     if source is not None and is_outside and not is_begun:
         restore.check(source, curriculum.model)
     name = curriculum.mixture_name(stage)
-    pipeline.check_vocabulary(name, curriculum.model.vocab_size)
+    pipeline.check_vocabulary(name, curriculum.model.vocab_size, curriculum.bos_id)
     row_format = batches_lib.RowFormat(stage.row_length, curriculum.bos_id, stage.loss_on)
     tables, rates = pipeline.load_tables(name, stage.split, loader)
     batches = batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)

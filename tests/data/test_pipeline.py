@@ -141,9 +141,9 @@ def test_the_vocabulary_is_that_of_the_targets():
 
 
 def test_a_model_needs_a_row_for_every_token():
-    pipeline.check_vocabulary(COLORS, 21)
+    pipeline.check_vocabulary(COLORS, 21, 20)
     with pytest.raises(ValueError, match=r"vocabulary of 21, .* vocab_size 20: .* at least 21"):
-        pipeline.check_vocabulary(COLORS, 20)
+        pipeline.check_vocabulary(COLORS, 20, None)
 
 
 def test_braces_of_a_name_are_filled():

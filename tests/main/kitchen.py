@@ -16,11 +16,11 @@ class Timer:
         self.minutes = minutes
 
 
-def bake(steps: int, rate: float = 0.1, name: str = "", oven: Oven | None = None) -> tuple:
+def bake(steps: Any, rate: Any = 0.1, name: Any = "", oven: Oven | None = None) -> tuple:
     return steps, rate, name, oven
 
 
-def serve(make: Callable[..., Any], plates: Any = ()) -> tuple:
+def serve(make: Callable[..., Any] | None, plates: Any = ()) -> tuple:
     return make, plates
 
 

@@ -270,10 +270,9 @@ def test_a_part_may_lack_values_but_not_names(tmp_path):
 def test_quoted_text_may_replace_a_number_and_any_scope_may_give_an_argument(parse):
     parse(RUN, "MODEL_DIR=a", "TRAIN_STEPS='8k'")
     assert baked()[0] == "8k"
-    run = f"{HEAD}\nkitchen.bake:\n  steps = 1\n  oven = @kitchen.Oven()"
+    run = f"{HEAD}\nkitchen.bake:\n  steps = 1\n  oven = @hot/kitchen.Oven()"
     parse(run, "hot/kitchen.Oven.temperature=250")
-    with gin.config_scope("hot"):
-        assert baked()[3] == kitchen.Oven(250)
+    assert baked()[3] == kitchen.Oven(250)
 
 
 def test_keyword_parameters_take_any_name(parse):

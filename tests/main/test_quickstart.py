@@ -142,11 +142,9 @@ def test_the_places_that_are_printed_are_there(folder, output):
             assert (folder / place).exists(), line
 
 
-def test_the_same_command_again_is_quick_and_changes_nothing(folder, output):
+def test_the_same_command_again_changes_nothing(folder, output):
     before = contents(folder)
-    began = time.monotonic()
     again = finish(start(folder))
-    assert time.monotonic() - began < 60
     assert again == output
     after = contents(folder)
     assert after.keys() == before.keys()
