@@ -1,7 +1,9 @@
 """Eight devices for every test, and fixtures that tests of several packages use."""
 
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +21,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.TemporaryDirectory()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+# A script that starts the tests in the background has them ignore Ctrl-C, and all that they start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # XLA sizes its pool of threads by this; devices that wait for each other inside a collective need
 # one each, and more than this machine's cores may give.
 os.environ.setdefault("NPROC", "16")

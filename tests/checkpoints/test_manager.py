@@ -231,7 +231,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, caplog, damage)
 def test_the_only_checkpoint_damaged_is_an_error_with_a_remedy(tmp_path, damage):
     save(tmp_path, 10)
     damage(tmp_path / "10")
-    message = rf"{tmp_path / '10'} cannot be read \(.+\); delete that folder and run the command"
+    message = rf"{tmp_path / '10'} cannot be read \(.+\); delete that folder, and done.json"
     with (
         Checkpoints(tmp_path, SYNC) as checkpoints,
         pytest.raises(CheckpointError, match=message) as raised,
