@@ -19,7 +19,7 @@ CAVEATS = (
     "Teacher and students are of the same size and share the base model.",
     "A small synthetic world in invented language: nothing here is a claim about real data.",
     "The default settings were chosen on the validation split and on held-out questions about "
-    "known animals, not on the test split.",
+    "known animals; test accuracies of worlds 0 to 2 were seen on the way.",
 )
 
 
