@@ -74,33 +74,21 @@ def cache_length(prompt_length: int, new_length: int, max_length: int) -> int:
     return max(prompt_length, min(prompt_length + new_length, max_length))
 
 
-def constrain_cache(cache: Cache, scan_layers: bool) -> Cache:
+def constrain_cache(cache: Cache) -> Cache:
     """Shards a cache by rows and heads where a mesh is in force.
 
     Left to itself the compiler copies the whole cache to every data shard.
-
-    Args:
-      cache: leaves [B, S, heads, head width] and [B].
-      scan_layers: whether the leaves have a leading layer axis.
-
-    Returns:
-      The cache.
     """
-    batch_axis = 1 if scan_layers else 0
 
     def one(leaf: jax.Array) -> jax.Array:
         names: list[str | None] = [None] * leaf.ndim
+        batch_axis = cache_lib.batch_axis(leaf)
         names[batch_axis] = "activation_batch"
-        if leaf.ndim == batch_axis + 4:
+        if leaf.ndim >= 4:
             names[batch_axis + 2] = "activation_heads"
         return nn.with_logical_constraint(leaf, tuple(names))
 
     return jax.tree.map(one, cache)
-
-
-def has_layer_axis(model: nn.Module) -> bool:
-    """Whether the model's cache has a leading layer axis (T5X's attribute `scan_layers`)."""
-    return bool(getattr(model, "scan_layers", False))
 
 
 def prefill(
@@ -126,7 +114,7 @@ def prefill(
       The cache; the index of each row is its length - 1.
     """
     batch = tokens_BT.shape[0]
-    cache = constrain_cache(cache_lib.init_cache(model, batch, length), has_layer_axis(model))
+    cache = constrain_cache(cache_lib.init_cache(model, batch, length))
     _, variables = model.apply(
         {"params": params, "cache": cache},
         tokens_BT,
@@ -136,7 +124,7 @@ def prefill(
         prefill_lengths=jnp.maximum(lengths_B - 1, 0),
         mutable=["cache"],
     )
-    return constrain_cache(variables["cache"], has_layer_axis(model))
+    return constrain_cache(variables["cache"])
 
 
 def append(

@@ -1,6 +1,7 @@
 """Causal self-attention, with the key-value cache for decoding.
 
-Shape legend: B batch, T queries, S keys, D residual width, H heads, K head width.
+Shape legend: B batch, T queries, S keys, D residual width, H query heads, G key-value heads, Q
+query heads of a key-value head (H = G x Q), K head width, R rotated pairs.
 """
 
 from typing import NamedTuple
@@ -17,29 +18,35 @@ from teacherlm_jax.models import layers, positions
 # Finite, so that a row with nothing to attend to (padding) gives numbers and no NaN.
 MASKED = -1e30
 
+ACTIVATION_AXES = ("activation_batch", "activation_length", "activation_heads", "activation_kv")
+
 
 class Segments(NamedTuple):
-    """Who may see whom.
+    """Where tokens stand, and who may see whom.
 
     Attributes:
       positions_BT: position of every token within its segment.
       segment_ids_BT: 0 is padding; tokens of other ids never see each other. None: one segment.
       bidirectional_BT: nonzero where tokens see each other both ways (a prefix LM's inputs).
+      cache_start_B: where the tokens go in each row of the cache; None: there is no cache.
+      rotary_BTR: cosines and sines of the positions; None: they are not rotary.
     """
 
     positions_BT: jax.Array
     segment_ids_BT: jax.Array | None = None
     bidirectional_BT: jax.Array | None = None
+    cache_start_B: jax.Array | None = None
+    rotary_BTR: tuple[jax.Array, jax.Array] | None = None
 
 
-def attention_mask(segments: Segments) -> jax.Array:
+def attention_mask(segments: Segments, sliding_window: int | None = None) -> jax.Array:
     """Boolean mask_B1TS, True where a query may attend to a key.
 
     Known by place and segment, never by token id: id 0 is a real token in many vocabularies.
     """
     length = segments.positions_BT.shape[1]
     order_T = jnp.arange(length)
-    mask_BTS = jnp.broadcast_to(order_T[:, None] >= order_T[None, :], (1, length, length))
+    mask_BTS = _is_before(order_T[None, :], order_T[None, :], sliding_window)
     if segments.bidirectional_BT is not None:
         prefix_BT = segments.bidirectional_BT.astype(bool)
         mask_BTS = mask_BTS | (prefix_BT[:, :, None] & prefix_BT[:, None, :])
@@ -50,28 +57,44 @@ def attention_mask(segments: Segments) -> jax.Array:
     return mask_BTS[:, None]
 
 
+def _is_before(
+    query_places_BT: jax.Array, key_places_BS: jax.Array, sliding_window: int | None
+) -> jax.Array:
+    """Boolean mask_BTS: the key is the query itself, or comes before it within the window."""
+    distance_BTS = query_places_BT[:, :, None] - key_places_BS[:, None, :]
+    mask_BTS = distance_BTS >= 0
+    return mask_BTS if sliding_window is None else mask_BTS & (distance_BTS < sliding_window)
+
+
 def dot_product_attention(
     query_BTHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
+    key_BSGK: jax.Array,
+    value_BSGK: jax.Array,
     mask_B1TS: jax.Array,
     bias_BHTS: jax.Array | None,
 ) -> jax.Array:
-    """Softmax attention with float32 logits; returns outputs_BTHK in the values' type."""
-    scale = query_BTHK.shape[-1] ** -0.5
-    logits_BHTS = jnp.einsum(
-        "BTHK,BSHK->BHTS", query_BTHK, key_BSHK, preferred_element_type=jnp.float32
+    """Softmax attention with float32 logits; returns outputs_BTHK in the values' type.
+
+    Query head h reads key-value head h // Q.
+    """
+    batch, length, heads, width = query_BTHK.shape
+    groups = key_BSGK.shape[2]
+    query_BTGQK = query_BTHK.reshape(batch, length, groups, heads // groups, width)
+    logits_BGQTS = jnp.einsum(
+        "BTGQK,BSGK->BGQTS", query_BTGQK, key_BSGK, preferred_element_type=jnp.float32
     )
-    logits_BHTS = logits_BHTS * scale
+    logits_BGQTS = logits_BGQTS * width**-0.5
     if bias_BHTS is not None:
-        logits_BHTS = logits_BHTS + bias_BHTS
-    logits_BHTS = jnp.where(mask_B1TS, logits_BHTS, MASKED)
-    weights_BHTS = jax.nn.softmax(logits_BHTS, axis=-1).astype(value_BSHK.dtype)
-    return jnp.einsum("BHTS,BSHK->BTHK", weights_BHTS, value_BSHK)
+        grouped = (bias_BHTS.shape[0], groups, heads // groups, *bias_BHTS.shape[2:])
+        logits_BGQTS = logits_BGQTS + bias_BHTS.reshape(grouped)
+    logits_BGQTS = jnp.where(mask_B1TS[:, :, None], logits_BGQTS, MASKED)
+    weights_BGQTS = jax.nn.softmax(logits_BGQTS, axis=-1).astype(value_BSGK.dtype)
+    outputs_BTGQK = jnp.einsum("BGQTS,BSGK->BTGQK", weights_BGQTS, value_BSGK)
+    return outputs_BTGQK.reshape(batch, length, heads, -1)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention of one block."""
+    """Multi-head self-attention of one block, its heads grouped or not."""
 
     config: config_lib.DecoderConfig
 
@@ -83,7 +106,6 @@ class SelfAttention(nn.Module):
         *,
         decode: bool = False,
         prefill: bool = False,
-        prefill_lengths: jax.Array | None = None,
     ) -> jax.Array:
         """Attends; see `decoder.Decoder.__call__` for what decode and prefill do.
 
@@ -91,70 +113,70 @@ class SelfAttention(nn.Module):
           outputs_BTD.
         """
         cfg = self.config
-        heads = (cfg.num_heads, cfg.head_dim)
-        axes = ("embed", "heads", "kv")
-        query_BTHK = layers.Dense(heads, axes, cfg, name="query")(inputs_BTD)
-        key_BTHK = layers.Dense(heads, axes, cfg, name="key")(inputs_BTD)
-        value_BTHK = layers.Dense(heads, axes, cfg, name="value")(inputs_BTD)
-        names = ("activation_batch", "activation_length", "activation_heads", "activation_kv")
-        query_BTHK, key_BTHK, value_BTHK = (
-            nn.with_logical_constraint(checkpoint_name(x, "qkv"), names)
-            for x in (query_BTHK, key_BTHK, value_BTHK)
-        )
+        query_BTHK, key_BSGK, value_BSGK = self._project(inputs_BTD, segments)
         if decode or prefill:
-            key_BSHK, value_BSHK, query_positions_BT = self._update_cache(
-                key_BTHK, value_BTHK, segments, prefill=prefill, prefill_lengths=prefill_lengths
-            )
-        else:
-            key_BSHK, value_BSHK = key_BTHK, value_BTHK
-            query_positions_BT = segments.positions_BT
+            cached_key_BSGK, cached_value_BSGK = self._update_cache(key_BSGK, value_BSGK, segments)
         if decode:
-            key_positions_BS = jnp.arange(key_BSHK.shape[1])[None, :]
-            mask_B1TS = (query_positions_BT[:, :, None] >= key_positions_BS[:, None, :])[:, None]
+            key_BSGK, value_BSGK = cached_key_BSGK, cached_value_BSGK
+            key_positions_BS = jnp.arange(key_BSGK.shape[1])[None, :]
+            mask_BTS = _is_before(segments.positions_BT, key_positions_BS, cfg.sliding_window)
+            mask_B1TS = mask_BTS[:, None]
         else:
             key_positions_BS = segments.positions_BT
-            mask_B1TS = attention_mask(segments)
+            mask_B1TS = attention_mask(segments, cfg.sliding_window)
         bias_BHTS = None
         if cfg.position == "alibi":
             slopes_H = jnp.asarray(positions.alibi_slopes(cfg.num_heads))
-            bias_BHTS = positions.alibi_bias(slopes_H, query_positions_BT, key_positions_BS)
-        outputs_BTHK = dot_product_attention(query_BTHK, key_BSHK, value_BSHK, mask_B1TS, bias_BHTS)
-        outputs_BTHK = nn.with_logical_constraint(checkpoint_name(outputs_BTHK, "attention"), names)
-        return layers.Dense((cfg.emb_dim,), ("heads", "kv", "embed"), cfg, name="out")(outputs_BTHK)
+            bias_BHTS = positions.alibi_bias(slopes_H, segments.positions_BT, key_positions_BS)
+        outputs_BTHK = dot_product_attention(query_BTHK, key_BSGK, value_BSGK, mask_B1TS, bias_BHTS)
+        outputs_BTHK = nn.with_logical_constraint(
+            checkpoint_name(outputs_BTHK, "attention"), ACTIVATION_AXES
+        )
+        return layers.Dense(
+            (cfg.emb_dim,),
+            ("heads", "kv", "embed"),
+            cfg,
+            use_bias=cfg.attention_out_bias,
+            name="out",
+        )(outputs_BTHK)
+
+    def _project(
+        self, inputs_BTD: jax.Array, segments: Segments
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Queries, keys and values; normalised and rotated where the configuration says so."""
+        cfg = self.config
+
+        def project(name: str, heads: int) -> jax.Array:
+            return layers.Dense(
+                (heads, cfg.head_dim),
+                ("embed", "heads", "kv"),
+                cfg,
+                use_bias=cfg.qkv_bias,
+                name=name,
+            )(inputs_BTD)
+
+        query, key = project("query", cfg.num_heads), project("key", cfg.kv_heads)
+        value = project("value", cfg.kv_heads)
+        if cfg.qk_norm:
+            query = layers.Norm(cfg, kind="rmsnorm", name="query_norm")(query)
+            key = layers.Norm(cfg, kind="rmsnorm", name="key_norm")(key)
+        if segments.rotary_BTR is not None:
+            query, key = (positions.rotate(x, *segments.rotary_BTR) for x in (query, key))
+        query, key, value = (
+            nn.with_logical_constraint(checkpoint_name(x, "qkv"), ACTIVATION_AXES)
+            for x in (query, key, value)
+        )
+        return query, key, value
 
     def _update_cache(
-        self,
-        key_BTHK: jax.Array,
-        value_BTHK: jax.Array,
-        segments: Segments,
-        *,
-        prefill: bool,
-        prefill_lengths: jax.Array | None,
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Stores new keys and values.
-
-        Returns:
-          keys and values to attend to and the positions of the queries: in prefill those of the
-          prompt itself, in decode the whole cache and positions from each row's index.
-        """
+        self, key_BTGK: jax.Array, value_BTGK: jax.Array, segments: Segments
+    ) -> tuple[jax.Array, jax.Array]:
+        """Stores new keys and values; returns the whole cache."""
         is_initialized = self.has_variable("cache", "cached_key")
-        batch, length = key_BTHK.shape[:2]
-        cached_key = self.variable("cache", "cached_key", jnp.zeros_like, key_BTHK)
-        cached_value = self.variable("cache", "cached_value", jnp.zeros_like, value_BTHK)
-        index_B = self.variable("cache", "cache_index", jnp.zeros, (batch,), jnp.int32)
-        positions_BT = segments.positions_BT
-        if not is_initialized:
-            return key_BTHK, value_BTHK, positions_BT
-        if prefill:
-            start_B = jnp.zeros((batch,), jnp.int32)
-            cached_key.value = cache_lib.append(cached_key.value, key_BTHK, start_B)
-            cached_value.value = cache_lib.append(cached_value.value, value_BTHK, start_B)
-            full_B = jnp.full((batch,), length, jnp.int32)
-            index_B.value = full_B if prefill_lengths is None else prefill_lengths.astype(jnp.int32)
-            return key_BTHK, value_BTHK, positions_BT
-        start_B = index_B.value
-        cached_key.value = cache_lib.append(cached_key.value, key_BTHK, start_B)
-        cached_value.value = cache_lib.append(cached_value.value, value_BTHK, start_B)
-        index_B.value = start_B + length
-        positions_BT = start_B[:, None] + jnp.arange(length)[None, :]
-        return cached_key.value, cached_value.value, positions_BT
+        cached_key = self.variable("cache", "cached_key", jnp.zeros_like, key_BTGK)
+        cached_value = self.variable("cache", "cached_value", jnp.zeros_like, value_BTGK)
+        start_B = segments.cache_start_B
+        if is_initialized and start_B is not None:
+            cached_key.value = cache_lib.append(cached_key.value, key_BTGK, start_B)
+            cached_value.value = cache_lib.append(cached_value.value, value_BTGK, start_B)
+        return cached_key.value, cached_value.value

@@ -12,6 +12,15 @@ from flax import linen as nn
 Cache = Any
 
 
+def batch_axis(leaf: Any) -> int:
+    """The axis of rows in a leaf of a cache.
+
+    Keys and values are [B, S, heads, head width], and the index, one for all layers, is [B]; where
+    layers are scanned each has one more axis in front, since T5X repeats rows on axis 1 there.
+    """
+    return leaf.ndim - 4 if leaf.ndim >= 4 else leaf.ndim - 1
+
+
 def append(cached_BSHK: jax.Array, new_BTHK: jax.Array, start_B: jax.Array) -> jax.Array:
     """Writes each row's new entries at that row's own start.
 

@@ -11,12 +11,13 @@ from flax import linen as nn
 
 from teacherlm_jax.models import attention, layers
 from teacherlm_jax.models import config as config_lib
+from teacherlm_jax.models.positions import rotary_angles, rotary_frequencies
 
 RESIDUAL = ("activation_batch", "activation_length", "activation_embed")
 
 
 class DecoderBlock(nn.Module):
-    """Pre-norm attention and feed-forward with residual connections."""
+    """Attention and feed-forward with residual connections."""
 
     config: config_lib.DecoderConfig
     deterministic: bool
@@ -24,28 +25,29 @@ class DecoderBlock(nn.Module):
     prefill: bool
 
     @nn.compact
-    def __call__(
-        self,
-        x_BTD: jax.Array,
-        segments: attention.Segments,
-        prefill_lengths: jax.Array | None,
-    ) -> tuple[jax.Array, None]:
+    def __call__(self, x_BTD: jax.Array, segments: attention.Segments) -> tuple[jax.Array, None]:
         """Returns the residual stream and None: the (carry, output) that `nn.scan` wants."""
         cfg = self.config
         x_BTD = nn.with_logical_constraint(x_BTD, RESIDUAL)
+        if cfg.residual == "post_norm":
+            x_BTD = x_BTD + self._attend(x_BTD, segments)
+            x_BTD = layers.Norm(cfg, name="post_self_attention_norm")(x_BTD)
+            x_BTD = x_BTD + self._feed_forward(x_BTD)
+            x_BTD = layers.Norm(cfg, name="post_mlp_norm")(x_BTD)
+            return nn.with_logical_constraint(x_BTD, RESIDUAL), None
         y_BTD = layers.Norm(cfg, name="pre_self_attention_norm")(x_BTD)
-        y_BTD = attention.SelfAttention(cfg, name="self_attention")(
-            y_BTD,
-            segments,
-            decode=self.decode,
-            prefill=self.prefill,
-            prefill_lengths=prefill_lengths,
-        )
-        x_BTD = x_BTD + self._dropout(y_BTD)
-        y_BTD = layers.Norm(cfg, name="pre_mlp_norm")(x_BTD)
-        y_BTD = layers.Mlp(cfg, name="mlp")(y_BTD)
-        x_BTD = x_BTD + self._dropout(y_BTD)
+        attended_BTD = x_BTD + self._attend(y_BTD, segments)
+        read_BTD = x_BTD if cfg.residual == "parallel" else attended_BTD
+        y_BTD = layers.Norm(cfg, name="pre_mlp_norm")(read_BTD)
+        x_BTD = attended_BTD + self._feed_forward(y_BTD)
         return nn.with_logical_constraint(x_BTD, RESIDUAL), None
+
+    def _attend(self, x_BTD: jax.Array, segments: attention.Segments) -> jax.Array:
+        attend = attention.SelfAttention(self.config, name="self_attention")
+        return self._dropout(attend(x_BTD, segments, decode=self.decode, prefill=self.prefill))
+
+    def _feed_forward(self, x_BTD: jax.Array) -> jax.Array:
+        return self._dropout(layers.Mlp(self.config, name="mlp")(x_BTD))
 
     def _dropout(self, x_BTD: jax.Array) -> jax.Array:
         rate = self.config.dropout_rate
@@ -99,56 +101,95 @@ class Decoder(nn.Module):
           float32 logits [B, T, V].
 
         Raises:
-          ValueError: decode and prefill are both asked for.
+          ValueError: decode and prefill are both asked for, or there are more tokens than learned
+            positions.
         """
         del decoder_target_tokens, max_decode_length
         if decode and prefill:
             raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
+        cfg = self.config
         batch, length = decoder_input_tokens.shape
-        if decoder_positions is None:
+        if cfg.position == "learned" and cfg.max_positions and length > cfg.max_positions:
+            raise ValueError(
+                f"rows of {length} tokens, but the model has {cfg.max_positions} learned positions "
+                "(DecoderConfig.max_positions): shorten the rows."
+            )
+        start_B = None
+        if decode or prefill:
+            start_B = self._advance(batch, length, prefill_lengths if prefill else None, prefill)
+        if start_B is not None:
+            decoder_positions = start_B[:, None] + jnp.arange(length)[None, :]
+        elif decoder_positions is None:
             decoder_positions = jnp.broadcast_to(jnp.arange(length)[None, :], (batch, length))
+        rotary_BTR = None
+        if cfg.position == "rotary":
+            frequencies = rotary_frequencies(cfg.rotary_width, cfg.rope_theta, cfg.rope_scaling)
+            rotary_BTR = rotary_angles(frequencies, decoder_positions)
         segments = attention.Segments(
-            decoder_positions, decoder_segment_ids, decoder_causal_attention
+            decoder_positions, decoder_segment_ids, decoder_causal_attention, start_B, rotary_BTR
         )
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
-        return self._logits(decoder_input_tokens, segments, prefill_lengths, flags)
+        return self._logits(decoder_input_tokens, segments, flags)
+
+    def _advance(
+        self, batch: int, length: int, prefill_lengths: jax.Array | None, prefill: bool
+    ) -> jax.Array | None:
+        """Moves the cache's index on; returns where it stood, None while the cache is made."""
+        is_initialized = self.has_variable("cache", "cache_index")
+        shape = (1, batch) if self.scan_layers else (batch,)
+        index = self.variable("cache", "cache_index", jnp.zeros, shape, jnp.int32)
+        if not is_initialized:
+            return None
+        start_B = index.value.reshape(batch)
+        end_B = start_B + length
+        if prefill:
+            start_B = jnp.zeros((batch,), jnp.int32)
+            end_B = start_B + (length if prefill_lengths is None else prefill_lengths)
+        index.value = end_B.astype(jnp.int32).reshape(shape)
+        return start_B
 
     def _logits(
-        self,
-        tokens_BT: jax.Array,
-        segments: attention.Segments,
-        prefill_lengths: jax.Array | None,
-        flags: dict[str, bool],
+        self, tokens_BT: jax.Array, segments: attention.Segments, flags: dict[str, bool]
     ) -> jax.Array:
         cfg = self.config
         embed = layers.Embed(cfg, name="token_embedder")
         x_BTD = embed(tokens_BT.astype(jnp.int32))
+        if cfg.token_dim is not None:
+            x_BTD = self._projection(cfg.emb_dim, "project_in")(x_BTD)
+        if cfg.position == "learned":
+            x_BTD = x_BTD + layers.PositionEmbed(cfg, name="position_embedder")(
+                segments.positions_BT
+            )
         if cfg.embedding_norm:
             x_BTD = layers.Norm(cfg, name="embedding_norm")(x_BTD)
         x_BTD = nn.Dropout(rate=cfg.dropout_rate, deterministic=flags["deterministic"])(x_BTD)
-        x_BTD = self._blocks(x_BTD, segments, prefill_lengths, flags)
-        x_BTD = layers.Norm(cfg, name="decoder_norm")(x_BTD)
+        x_BTD = self._blocks(x_BTD, segments, flags)
+        if cfg.final_norm:
+            x_BTD = layers.Norm(cfg, name="decoder_norm")(x_BTD)
+        if cfg.token_dim is not None:
+            x_BTD = self._projection(cfg.token_dim, "project_out")(x_BTD)
         if cfg.logits_via_embedding:
             logits_BTV = embed.attend(x_BTD)
         else:
-            logits_BTV = layers.Dense(
-                (cfg.vocab_size,),
-                ("embed", "vocab"),
-                cfg,
-                use_bias=False,
-                output_dtype=jnp.float32,
-                name="logits_dense",
-            )(x_BTD)
+            logits_BTV = self._projection(cfg.vocab_size, "logits_dense")(x_BTD)
         return nn.with_logical_constraint(
             logits_BTV, ("activation_batch", "activation_length", "activation_vocab")
         )
 
+    def _projection(self, width: int, name: str) -> layers.Dense:
+        """A projection without bias around the blocks."""
+        axes = {
+            "project_in": ("token_embed", "embed"),
+            "project_out": ("embed", "token_embed"),
+            "logits_dense": ("embed", "vocab"),
+        }[name]
+        output_dtype = jnp.float32 if name == "logits_dense" else None
+        return layers.Dense(
+            (width,), axes, self.config, use_bias=False, output_dtype=output_dtype, name=name
+        )
+
     def _blocks(
-        self,
-        x_BTD: jax.Array,
-        segments: attention.Segments,
-        prefill_lengths: jax.Array | None,
-        flags: dict[str, bool],
+        self, x_BTD: jax.Array, segments: attention.Segments, flags: dict[str, bool]
     ) -> jax.Array:
         cfg = self.config
         block: Any = DecoderBlock
@@ -157,17 +198,15 @@ class Decoder(nn.Module):
             block = nn.remat(block, policy=policy, prevent_cse=not cfg.scan_layers)
         if not cfg.scan_layers:
             for layer in range(cfg.num_layers):
-                x_BTD, _ = block(cfg, name=f"layers_{layer}", **flags)(
-                    x_BTD, segments, prefill_lengths
-                )
+                x_BTD, _ = block(cfg, name=f"layers_{layer}", **flags)(x_BTD, segments)
             return x_BTD
         scanned = nn.scan(
             block,
             variable_axes={"params": 0, "cache": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=(nn.broadcast, nn.broadcast),
+            in_axes=nn.broadcast,
             length=cfg.num_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        x_BTD, _ = scanned(cfg, name="layers", **flags)(x_BTD, segments, prefill_lengths)
+        x_BTD, _ = scanned(cfg, name="layers", **flags)(x_BTD, segments)
         return x_BTD

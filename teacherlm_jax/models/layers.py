@@ -80,24 +80,30 @@ class Dense(nn.Module):
 
 
 class Norm(nn.Module):
-    """LayerNorm or RMSNorm over the residual width, computed in float32."""
+    """LayerNorm or RMSNorm over the last axis, computed in float32.
+
+    Attributes:
+      config: the decoder's configuration.
+      kind: "layernorm" or "rmsnorm"; the configuration's by default.
+    """
 
     config: config_lib.DecoderConfig
+    kind: str | None = None
 
     @nn.compact
-    def __call__(self, inputs_BTD: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array) -> jax.Array:
         """Returns the normalised input in the computation type."""
         cfg = self.config
-        x_BTD = inputs_BTD.astype(jnp.float32)
-        if cfg.norm == "layernorm":
-            x_BTD = x_BTD - jnp.mean(x_BTD, axis=-1, keepdims=True)
-        variance_BT1 = jnp.mean(jnp.square(x_BTD), axis=-1, keepdims=True)
-        x_BTD = x_BTD * jax.lax.rsqrt(variance_BT1 + cfg.norm_epsilon)
-        scale_D = self._vector("scale", nn.initializers.ones_init(), x_BTD.shape[-1])
-        x_BTD = x_BTD * scale_D
-        if cfg.norm == "layernorm":
-            x_BTD = x_BTD + self._vector("bias", nn.initializers.zeros_init(), x_BTD.shape[-1])
-        return x_BTD.astype(cfg.compute_dtype)
+        is_layernorm = (self.kind or cfg.norm) == "layernorm"
+        x = inputs.astype(jnp.float32)
+        if is_layernorm:
+            x = x - jnp.mean(x, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        x = x * jax.lax.rsqrt(variance + cfg.norm_epsilon)
+        x = x * self._vector("scale", nn.initializers.ones_init(), x.shape[-1])
+        if is_layernorm:
+            x = x + self._vector("bias", nn.initializers.zeros_init(), x.shape[-1])
+        return x.astype(cfg.compute_dtype)
 
     def _vector(self, name: str, init: Initializer, width: int) -> jax.Array:
         return self.param(
@@ -121,7 +127,7 @@ class Embed(nn.Module):
             nn.with_logical_partitioning(
                 nn.initializers.normal(stddev=cfg.embedding_init_scale), ("vocab", "embed")
             ),
-            (cfg.vocab_size, cfg.emb_dim),
+            (cfg.vocab_size, cfg.token_width),
             cfg.parameter_dtype,
         )
 
@@ -135,8 +141,30 @@ class Embed(nn.Module):
         return jnp.einsum("BTD,VD->BTV", x_BTD, table_VD, preferred_element_type=jnp.float32)
 
 
+class PositionEmbed(nn.Module):
+    """A learned vector a position (OPT), after `position_offset` rows that belong to none."""
+
+    config: config_lib.DecoderConfig
+
+    @nn.compact
+    def __call__(self, positions_BT: jax.Array) -> jax.Array:
+        """Returns embedded_BTD in the computation type."""
+        cfg = self.config
+        assert cfg.max_positions is not None
+        table_PD = self.param(
+            "embedding",
+            nn.with_logical_partitioning(
+                nn.initializers.normal(stddev=cfg.embedding_init_scale), ("positions", "embed")
+            ),
+            (cfg.max_positions + cfg.position_offset, cfg.emb_dim),
+            cfg.parameter_dtype,
+        )
+        rows_BT = positions_BT + cfg.position_offset
+        return jnp.take(table_PD, rows_BT, axis=0, mode="clip").astype(cfg.compute_dtype)
+
+
 class Mlp(nn.Module):
-    """Feed-forward block: up, activation, down."""
+    """Feed-forward block: up, activation (a gate or not), down."""
 
     config: config_lib.DecoderConfig
 
@@ -144,10 +172,16 @@ class Mlp(nn.Module):
     def __call__(self, inputs_BTD: jax.Array) -> jax.Array:
         """Returns outputs_BTD."""
         cfg = self.config
-        hidden_BTF = Dense((cfg.mlp_dim,), ("embed", "mlp"), cfg, name="wi")(inputs_BTD)
-        hidden_BTF = checkpoint_name(hidden_BTF, "mlp")
-        hidden_BTF = config_lib.ACTIVATIONS[cfg.mlp_activation](hidden_BTF)
+
+        def up(name: str) -> jax.Array:
+            dense = Dense((cfg.mlp_dim,), ("embed", "mlp"), cfg, use_bias=cfg.mlp_bias, name=name)
+            return checkpoint_name(dense(inputs_BTD), "mlp")
+
+        activation = config_lib.ACTIVATIONS[cfg.mlp_activation]
+        hidden_BTF = activation(up("wi_0")) * up("wi_1") if cfg.gated_mlp else activation(up("wi"))
         hidden_BTF = nn.with_logical_constraint(
             hidden_BTF, ("activation_batch", "activation_length", "activation_mlp")
         )
-        return Dense((cfg.emb_dim,), ("mlp", "embed"), cfg, name="wo")(hidden_BTF)
+        return Dense((cfg.emb_dim,), ("mlp", "embed"), cfg, use_bias=cfg.mlp_bias, name="wo")(
+            hidden_BTF
+        )

@@ -22,6 +22,8 @@ LOGICAL_AXIS_RULES: tuple[tuple[str, MeshAxes], ...] = (
     ("kv", None),
     ("mlp", "tensor"),
     ("norm", None),
+    ("positions", None),
+    ("token_embed", None),
     ("activation_batch", ("data", "fsdp")),
     ("activation_length", None),
     ("activation_embed", None),

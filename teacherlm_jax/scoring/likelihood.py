@@ -14,6 +14,7 @@ import numpy as np
 from flax import linen as nn
 
 from teacherlm_jax.generation import decode
+from teacherlm_jax.models import cache as cache_lib
 
 Params = Any
 Cache = Any
@@ -36,19 +37,19 @@ class Questions(NamedTuple):
     option_lengths_BO: Array
 
 
-def repeat_cache_rows(cache: Cache, repeats: int, *, scan_layers: bool) -> Cache:
+def repeat_cache_rows(cache: Cache, repeats: int) -> Cache:
     """Repeats every row of a cache, the copies side by side.
 
     Args:
       cache: the `cache` collection of a decoder.
       repeats: copies of each row.
-      scan_layers: whether the leaves have a leading layer axis, before the batch.
 
     Returns:
       The cache of `repeats` times as many rows.
     """
-    axis = 1 if scan_layers else 0
-    return jax.tree.map(lambda leaf: jnp.repeat(leaf, repeats, axis=axis), cache)
+    return jax.tree.map(
+        lambda leaf: jnp.repeat(leaf, repeats, axis=cache_lib.batch_axis(leaf)), cache
+    )
 
 
 def single_token_log_likelihoods(
@@ -80,7 +81,7 @@ def log_likelihoods(
 
     Args:
       params: the model's parameters.
-      model: a decoder with T5X's decoder-only signature and the attribute `scan_layers`.
+      model: a decoder with T5X's decoder-only signature.
       questions: the batch.
       max_length: most tokens of context and option together.
 
@@ -96,9 +97,7 @@ def log_likelihoods(
         lengths_B,
         decode.cache_length(contexts_BT.shape[1], option_length, max_length),
     )
-    scan_layers = decode.has_layer_axis(model)
-    cache = repeat_cache_rows(cache, options, scan_layers=scan_layers)
-    cache = decode.constrain_cache(cache, scan_layers)
+    cache = decode.constrain_cache(repeat_cache_rows(cache, options))
     # Each token predicts the next: the context's last one the option's first.
     last_B = decode.last_tokens(contexts_BT, lengths_B)
     last_BO1 = jnp.broadcast_to(last_B[:, None, None], (batch, options, 1))

@@ -104,10 +104,13 @@ def _metadata(checkpoints: manager.Checkpoints, step: int, model: DecoderConfig)
 
 
 def _check_model(path: epath.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    # A field that is younger than the checkpoint had its default then.
+    defaults = {field.name: field.default for field in dataclasses.fields(DecoderConfig)}
+    found = {name: saved.get(name, defaults[name]) for name in wanted}
     different = [
-        f"{name} {saved.get(name)!r} (asked: {value!r})"
+        f"{name} {found[name]!r} (asked: {value!r})"
         for name, value in wanted.items()
-        if name not in _FREE and saved.get(name) != value
+        if name not in _FREE and found[name] != value
     ]
     if different:
         raise manager.CheckpointError(

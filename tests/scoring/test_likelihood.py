@@ -103,7 +103,7 @@ def test_repeated_cache_rows_stand_side_by_side(scan_layers):
     model, params = tiny.make(scan_layers)
     tokens_BT, lengths_B = batching.pad_rows(tiny.prompts(3), 3, LENGTH)
     fill = jax.jit(lambda tokens, lengths: decode.prefill(params, model, tokens, lengths, LENGTH))
-    repeated = likelihood.repeat_cache_rows(fill(tokens_BT, lengths_B), 2, scan_layers=scan_layers)
+    repeated = likelihood.repeat_cache_rows(fill(tokens_BT, lengths_B), 2)
     by_hand = fill(np.repeat(tokens_BT, 2, axis=0), np.repeat(lengths_B, 2))
     empty = cache_lib.init_cache(model, 6, LENGTH)
     assert jax.tree.map(jnp.shape, repeated) == jax.tree.map(jnp.shape, empty)
