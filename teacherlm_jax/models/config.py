@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -212,3 +212,23 @@ class DecoderConfig:
     def parameter_dtype(self) -> Any:
         """The jax dtype of parameters."""
         return DTYPES[self.param_dtype]
+
+
+def from_dict(values: Mapping[str, Any]) -> DecoderConfig:
+    """A configuration from `dataclasses.asdict` of one, as checkpoints keep it.
+
+    Fields that are missing, being younger than the checkpoint, have their defaults.
+
+    Raises:
+      ValueError: a field is unknown, or a value is not allowed.
+    """
+    unknown = sorted(values.keys() - {field.name for field in dataclasses.fields(DecoderConfig)})
+    if unknown:
+        raise ValueError(
+            f"a model's configuration has the fields {unknown}, which DecoderConfig has not: it "
+            "was written by a newer version; use that."
+        )
+    scaling = values.get("rope_scaling")
+    return DecoderConfig(
+        **{**values, "rope_scaling": None if scaling is None else RopeScaling(**scaling)}
+    )

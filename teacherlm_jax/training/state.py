@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from flax.core import meta
+
+from teacherlm_jax.models.parameters import boxed_params, init_params, parameter_count
 
 Tree = Any
 
@@ -27,22 +28,6 @@ class TrainState:
     opt_state: Tree
 
 
-def boxed_params(model: nn.Module) -> Tree:
-    """Abstract parameters, boxed with their logical axes; nothing is allocated."""
-    tokens_BT = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-    variables = jax.eval_shape(
-        lambda tokens: model.init(jax.random.key(0), tokens, tokens, enable_dropout=False),
-        tokens_BT,
-    )
-    return variables["params"]
-
-
-def init_params(model: nn.Module, rng: jax.Array) -> Tree:
-    """Parameters at random, without boxes; the same on every mesh."""
-    tokens_BT = jnp.ones((1, 1), jnp.int32)
-    return meta.unbox(model.init(rng, tokens_BT, tokens_BT, enable_dropout=False)["params"])
-
-
 def from_params(params: Tree, optimizer: optax.GradientTransformation) -> TrainState:
     """A state at step 0 that starts from `params`."""
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
@@ -56,8 +41,3 @@ def boxed_state(model: nn.Module, optimizer: optax.GradientTransformation) -> Tr
     """
     params = boxed_params(model)
     return jax.eval_shape(lambda boxed: from_params(boxed, optimizer), params)
-
-
-def parameter_count(params: Tree) -> int:
-    """Number of scalars in a tree of arrays or shapes."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,89 @@
+"""BLOOM and BLOOMZ (BigScience Workshop 2022, arXiv 2211.05100).
+
+Public files hold the base model alone, without a prefix; the projection to queries, keys and
+values is fused head by head.
+"""
+
+from typing import Any
+
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.weights import rules as rules_lib
+from teacherlm_jax.weights.config_fields import ConfigFields
+from teacherlm_jax.weights.family import Family, head
+
+
+def _read(fields: ConfigFields) -> DecoderConfig:
+    fields.require("apply_residual_connection_post_layernorm", [False], False)
+    width = fields.integer("n_embed", "hidden_size")
+    heads = fields.integer("n_head", "num_attention_heads")
+    fields.require("n_inner", [None, 4 * width], None)
+    return DecoderConfig(
+        vocab_size=fields.integer("vocab_size"),
+        num_layers=fields.integer("n_layer", "num_hidden_layers"),
+        emb_dim=width,
+        num_heads=heads,
+        head_dim=fields.head_dim(heads, width),
+        mlp_dim=4 * width,
+        mlp_activation="gelu",
+        norm_epsilon=fields.number("layer_norm_epsilon", default=1e-5),
+        position="alibi",
+        max_positions=fields.integer("seq_length", default=None),
+        logits_via_embedding=fields.flag("tie_word_embeddings", default=True),
+    )
+
+
+def _write(config: DecoderConfig) -> dict[str, Any]:
+    return {
+        "vocab_size": config.vocab_size,
+        "n_layer": config.num_layers,
+        "hidden_size": config.emb_dim,
+        "n_head": config.num_heads,
+        "layer_norm_epsilon": config.norm_epsilon,
+        "seq_length": config.max_positions,
+        "tie_word_embeddings": config.logits_via_embedding,
+        "apply_residual_connection_post_layernorm": False,
+        "attention_dropout": config.dropout_rate,
+        "hidden_dropout": config.dropout_rate,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 3,
+    }
+
+
+def _rules(config: DecoderConfig) -> list[rules_lib.Rule]:
+    attention, block = "layers/self_attention", "h.{layer}"
+    rules = [
+        rules_lib.Rule(
+            "token_embedder/embedding", "word_embeddings.weight", "vocab token -> vocab token"
+        ),
+        *rules_lib.norm("embedding_norm", "word_embeddings_layernorm"),
+        *rules_lib.norm("layers/pre_self_attention_norm", f"{block}.input_layernorm"),
+        *rules_lib.dense(
+            f"{attention}/out",
+            f"{block}.self_attention.dense",
+            "embed (heads kv) -> heads kv embed",
+            True,
+        ),
+        *rules_lib.norm("layers/pre_mlp_norm", f"{block}.post_attention_layernorm"),
+        *rules_lib.dense(
+            "layers/mlp/wi", f"{block}.mlp.dense_h_to_4h", "mlp embed -> embed mlp", True
+        ),
+        *rules_lib.dense(
+            "layers/mlp/wo", f"{block}.mlp.dense_4h_to_h", "embed mlp -> mlp embed", True
+        ),
+        *rules_lib.norm("decoder_norm", "ln_f"),
+        *head(config),
+    ]
+    for part, name in enumerate(("query", "key", "value")):
+        rules += rules_lib.dense(
+            f"{attention}/{name}",
+            f"{block}.self_attention.query_key_value",
+            "(heads part kv) embed -> embed heads kv",
+            True,
+            part=part,
+            parts=3,
+        )
+    return rules
+
+
+BLOOM = Family("bloom", "BloomForCausalLM", "transformer.", _read, _write, _rules)
