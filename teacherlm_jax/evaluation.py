@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
 from teacherlm_jax.metrics.progress import Progress
@@ -27,7 +28,6 @@ from teacherlm_jax.scoring.scores import (
     ScoringPolicy,
     group_rows,
 )
-from teacherlm_jax.training import restore
 
 Tree = Any
 Metrics = dict[str, dict[str, float]]

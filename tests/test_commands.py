@@ -12,11 +12,11 @@ from jax import monitoring
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.data import claim, records
 from teacherlm_jax.main import command_line
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.tasks.world import audit
 from teacherlm_jax.tasks.world.world import get_world
-from teacherlm_jax.training import state
 
 # As gin/models/world_tiny.gin and rmsnorm_untied.gin have it, but narrow.
 NARROW = ["emb_dim=16", "num_heads=2", "head_dim=8", "mlp_dim=16", "num_layers=1"]
@@ -52,7 +52,7 @@ def _clear():
 def given(tmp_path_factory):
     """A folder with a checkpoint and with annotations."""
     folder = tmp_path_factory.mktemp("given")
-    params = jax.jit(lambda: state.init_params(Decoder(MODEL), jax.random.key(0)))()
+    params = jax.jit(lambda: parameters.init_params(Decoder(MODEL), jax.random.key(0)))()
     with manager.Checkpoints(folder / "checkpoints", manager.SavePolicy()) as checkpoints:
         metadata = {"model": dataclasses.asdict(MODEL)}
         checkpoints.save(3, params, {"step": jax.numpy.int32(3)}, metadata)

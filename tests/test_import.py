@@ -26,6 +26,8 @@ for name in HEAVY:
 import jax, numpy as np
 from teacherlm_jax.generation.engine import GenerationRequest, Generator
 from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models import parameters
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.scoring.rank import Scorer
@@ -34,9 +36,9 @@ from teacherlm_jax.training import optimizer, state, step
 
 model = Decoder(DecoderConfig(
     vocab_size=12, num_layers=1, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=16))
-adamw = optimizer.AdamW(0.03).build(state.boxed_params(model))
+adamw = optimizer.AdamW(0.03).build(parameters.boxed_params(model))
 train_step = jax.jit(step.make_train_step(model, adamw))
-make = lambda rng: state.from_params(state.init_params(model, rng), adamw)
+make = lambda rng: state.from_params(parameters.init_params(model, rng), adamw)
 jax.set_mesh(make_mesh(MeshConfig()))
 now = jax.jit(make)(jax.random.key(0))
 

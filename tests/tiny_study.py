@@ -20,12 +20,12 @@ from flax.core import meta
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.data.records import TeacherDataRecord
 from teacherlm_jax.data.vocabularies import WordVocabulary, split_words
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.scoring.metrics import rank_classification
 from teacherlm_jax.tasks.world.sources import RowsSource
 from teacherlm_jax.teacher import prompts
-from teacherlm_jax.training import state
 
 PETS = ("cat", "dog", "owl", "fox", "hen", "cow", "ram", "rat")
 KNOWN_PETS = ("pig", "bee", "ant", "eel", "bat", "yak", "elk", "emu")
@@ -79,7 +79,7 @@ def random_params(seed: int = 0, eos_bias: float = 1.0) -> Any:
         deviation = 1.0 if path[-1].key == "embedding" else leaf.shape[0] ** -0.5
         return jnp.asarray(generator.normal(0.0, deviation, leaf.shape), leaf.dtype)
 
-    boxed = state.boxed_params(Decoder(MODEL))
+    boxed = parameters.boxed_params(Decoder(MODEL))
     params = jax.tree_util.tree_map_with_path(draw, meta.unbox(boxed))
     kernel = params["logits_dense"]["kernel"] * 3.0
     params["logits_dense"]["kernel"] = kernel.at[:, vocabulary().eos_id].mul(eos_bias)

@@ -116,7 +116,7 @@ class SelfAttention(nn.Module):
         query_BTHK, key_BSGK, value_BSGK = self._project(inputs_BTD, segments)
         if decode or prefill:
             cached_key_BSGK, cached_value_BSGK = self._update_cache(key_BSGK, value_BSGK, segments)
-        if decode:
+        if decode and segments.cache_start_B is not None:
             key_BSGK, value_BSGK = cached_key_BSGK, cached_value_BSGK
             key_positions_BS = jnp.arange(key_BSGK.shape[1])[None, :]
             mask_BTS = _is_before(segments.positions_BT, key_positions_BS, cfg.sliding_window)

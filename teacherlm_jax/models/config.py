@@ -138,6 +138,11 @@ class DecoderConfig:
         _choose("dtype", self.dtype, DTYPES)
         _choose("param_dtype", self.param_dtype, DTYPES)
         _choose("remat_policy", self.remat_policy, REMAT_POLICIES)
+        if not isinstance(self.rope_scaling, RopeScaling | None):
+            raise ValueError(
+                f"DecoderConfig.rope_scaling = {self.rope_scaling!r}, but it must be a RopeScaling "
+                "or None."
+            )
         if self.num_heads % self.kv_heads:
             raise ValueError(
                 f"DecoderConfig.num_kv_heads = {self.num_kv_heads}, but it must divide num_heads = "

@@ -107,32 +107,43 @@ class Decoder(nn.Module):
         del decoder_target_tokens, max_decode_length
         if decode and prefill:
             raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
-        cfg = self.config
+        self._check_length(decoder_input_tokens.shape[1])
         batch, length = decoder_input_tokens.shape
+        start_B = None
+        if decode or prefill:
+            start_B = self._advance(batch, length, prefill_lengths, prefill=bool(prefill))
+        if start_B is not None:
+            decoder_positions = start_B[:, None] + jnp.arange(length)[None, :]
+        elif decoder_positions is None:
+            decoder_positions = jnp.broadcast_to(jnp.arange(length)[None, :], (batch, length))
+        segments = attention.Segments(
+            decoder_positions,
+            decoder_segment_ids,
+            decoder_causal_attention,
+            start_B,
+            self._rotary(decoder_positions),
+        )
+        flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
+        return self._logits(decoder_input_tokens, segments, flags)
+
+    def _check_length(self, length: int) -> None:
+        """Raises where JAX would take the last position for all that come after it."""
+        cfg = self.config
         if cfg.position == "learned" and cfg.max_positions and length > cfg.max_positions:
             raise ValueError(
                 f"rows of {length} tokens, but the model has {cfg.max_positions} learned positions "
                 "(DecoderConfig.max_positions): shorten the rows."
             )
-        start_B = None
-        if decode or prefill:
-            start_B = self._advance(batch, length, prefill_lengths if prefill else None, prefill)
-        if start_B is not None:
-            decoder_positions = start_B[:, None] + jnp.arange(length)[None, :]
-        elif decoder_positions is None:
-            decoder_positions = jnp.broadcast_to(jnp.arange(length)[None, :], (batch, length))
-        rotary_BTR = None
-        if cfg.position == "rotary":
-            frequencies = rotary_frequencies(cfg.rotary_width, cfg.rope_theta, cfg.rope_scaling)
-            rotary_BTR = rotary_angles(frequencies, decoder_positions)
-        segments = attention.Segments(
-            decoder_positions, decoder_segment_ids, decoder_causal_attention, start_B, rotary_BTR
-        )
-        flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
-        return self._logits(decoder_input_tokens, segments, flags)
+
+    def _rotary(self, positions_BT: jax.Array) -> tuple[jax.Array, jax.Array] | None:
+        cfg = self.config
+        if cfg.position != "rotary":
+            return None
+        frequencies = rotary_frequencies(cfg.rotary_width, cfg.rope_theta, cfg.rope_scaling)
+        return rotary_angles(frequencies, positions_BT)
 
     def _advance(
-        self, batch: int, length: int, prefill_lengths: jax.Array | None, prefill: bool
+        self, batch: int, length: int, prefill_lengths: jax.Array | None, *, prefill: bool
     ) -> jax.Array | None:
         """Moves the cache's index on; returns where it stood, None while the cache is made."""
         is_initialized = self.has_variable("cache", "cache_index")

@@ -31,7 +31,12 @@ def parameter_count(params: Tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+def path_name(path: tuple[Any, ...]) -> str:
+    """A path of `jax.tree_util` as text: "layers/mlp/wi/kernel"."""
+    return "/".join(str(key.key) for key in path)
+
+
 def paths(params: Tree) -> dict[str, Any]:
-    """Leaves of a tree without boxes by their path, as in "layers/mlp/wi/kernel"."""
+    """Leaves of a tree without boxes, by their path as text."""
     found = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(str(key.key) for key in path): leaf for path, leaf in found}
+    return {path_name(path): leaf for path, leaf in found}

@@ -74,12 +74,22 @@ class RopeScaling:
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "llama3"):
             raise ValueError(f"RopeScaling.kind = {self.kind!r}, but it must be linear or llama3.")
+        for field in ("factor", "low_freq_factor", "high_freq_factor"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"RopeScaling.{field} = {value!r}, but it must be a number.")
         if not (math.isfinite(self.factor) and self.factor >= 1):
             raise ValueError(f"RopeScaling.factor = {self.factor}, but it must be at least 1.")
         if not 0 < self.low_freq_factor < self.high_freq_factor:
             raise ValueError(
                 f"RopeScaling.low_freq_factor = {self.low_freq_factor} and high_freq_factor = "
                 f"{self.high_freq_factor}, but the low one must be above 0 and below the high one."
+            )
+        length = self.original_max_positions
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise ValueError(
+                f"RopeScaling.original_max_positions = {length!r}, but it must be a whole number "
+                "of at least 1."
             )
 
 

@@ -11,6 +11,9 @@ from teacherlm_jax.partitioning import rules as rules_lib
 
 Tree = Any
 
+# Replicas are cut over all devices.
+REPLICA_AXES = rules_lib.MESH_AXES
+
 
 def _is_boxed(leaf: Any) -> bool:
     return isinstance(leaf, meta.AxisMetadata)
@@ -66,6 +69,36 @@ def tree_shardings(
         return NamedSharding(mesh, PartitionSpec(*spec))
 
     return jax.tree_util.tree_map_with_path(one, boxed, is_leaf=_is_boxed)
+
+
+def placed(
+    boxed: Tree, mesh: Mesh, replicas: int | None = None, *, cut_replicas: bool = True
+) -> Tree:
+    """ShapeDtypeStructs that say where each array goes: what a restore wants.
+
+    Args:
+      boxed: as for `tree_shardings`.
+      mesh: the device mesh.
+      replicas: independent runs that are stacked on a leading axis; None: there is no such axis.
+      cut_replicas: whether that axis is cut over all devices, or whole on each.
+
+    Raises:
+      ValueError: as `tree_shardings`.
+    """
+    bare = meta.unbox(boxed)
+    if replicas is None:
+        shardings = tree_shardings(boxed, mesh)
+    else:
+        sharding = NamedSharding(mesh, PartitionSpec(REPLICA_AXES if cut_replicas else None))
+        shardings = jax.tree.map(lambda _: sharding, bare)
+    stacked = () if replicas is None else (replicas,)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            (*stacked, *leaf.shape), leaf.dtype, sharding=sharding
+        ),
+        bare,
+        shardings,
+    )
 
 
 def batch_sharding(

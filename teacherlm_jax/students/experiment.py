@@ -11,7 +11,7 @@ import jax
 from etils import epath
 
 from teacherlm_jax import evaluation
-from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import claim, ledger, pipeline
@@ -19,14 +19,13 @@ from teacherlm_jax.data.records import TeacherDataRecord
 from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.models.parameters import boxed_params
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import ScoringPolicy
 from teacherlm_jax.students.subject import Subject
-from teacherlm_jax.training import restore
 from teacherlm_jax.training import stage as stage_lib
 from teacherlm_jax.training.optimizer import Optimizer
 from teacherlm_jax.training.placement import Placement, replica_mesh
-from teacherlm_jax.training.state import boxed_params
 
 ARMS = (
     "plain",

@@ -9,12 +9,13 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax import evaluation
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.data import ledger, records
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.students import experiment, report, results
 from teacherlm_jax.students.subject import Subject
 from teacherlm_jax.teacher import annotate
-from teacherlm_jax.training import restore, stages
+from teacherlm_jax.training import stages
 
 
 @dataclasses.dataclass(frozen=True)

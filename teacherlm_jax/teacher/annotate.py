@@ -10,6 +10,7 @@ import seqio
 from etils import epath
 
 import teacherlm_jax
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import pipeline, records
 from teacherlm_jax.data.whole_numbers import check_whole
@@ -20,7 +21,6 @@ from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.teacher import prompts, shards
-from teacherlm_jax.training import restore
 
 Record = records.TeacherDataRecord
 

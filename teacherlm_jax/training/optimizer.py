@@ -60,7 +60,7 @@ def muon_dimension_numbers(boxed_params: Tree) -> Tree:
     everything with a `vocab` axis, biases and norms go to Adam.
 
     Args:
-      boxed_params: abstract parameters with logical axes (`state.boxed_params`).
+      boxed_params: abstract parameters with logical axes (`models.parameters`).
 
     Returns:
       A tree like the parameters without boxes: MuonDimensionNumbers for Muon, None for Adam.

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from flax.core import meta
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from teacherlm_jax.data.batches import Arrays
+from teacherlm_jax.models.parameters import boxed_params, init_params
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.partitioning import shardings as shardings_lib
@@ -25,17 +25,6 @@ from teacherlm_jax.training import state as state_lib
 from teacherlm_jax.training.step import make_train_step
 
 Tree = Any
-
-REPLICA_AXES = rules_lib.MESH_AXES
-
-
-def with_shardings(abstract: Tree, shardings: Tree) -> Tree:
-    """ShapeDtypeStructs that say where each array goes: what a restore wants."""
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        abstract,
-        shardings,
-    )
 
 
 def replica_mesh(replicas: int, devices: list[jax.Device] | None = None) -> Mesh:
@@ -69,14 +58,14 @@ class Placement:
 
     Attributes:
       model: the decoder.
-      optimizer: the optax transformation; None where parameters are only read.
+      optimizer: the optax transformation.
       mesh: devices.
       replicas: number of runs trained together on a leading axis; None: one run, no such axis.
       z_loss: see `loss.cross_entropy`.
     """
 
     model: nn.Module
-    optimizer: optax.GradientTransformation | None
+    optimizer: optax.GradientTransformation
     mesh: Mesh
     replicas: int | None = None
     z_loss: float = 0.0
@@ -84,26 +73,13 @@ class Placement:
     @functools.cached_property
     def abstract_state(self) -> state_lib.TrainState:
         """Shapes, types and shardings of the state."""
-        if self.optimizer is None:
-            raise ValueError("this placement has no optimizer, so it has parameters alone.")
-        return self._placed(state_lib.boxed_state(self.model, self.optimizer))
+        boxed = state_lib.boxed_state(self.model, self.optimizer)
+        return shardings_lib.placed(boxed, self.mesh, self.replicas)
 
     @functools.cached_property
     def abstract_params(self) -> Tree:
-        """Shapes, types and shardings of the parameters, for reading them from disk."""
-        return self._placed(state_lib.boxed_params(self.model))
-
-    def _placed(self, boxed: Tree) -> Tree:
-        bare = meta.unbox(boxed)
-        if self.replicas is None:
-            return with_shardings(bare, shardings_lib.tree_shardings(boxed, self.mesh))
-        # Replicas that are only read may be put on a mesh which they do not divide over.
-        whole = self.optimizer is None and self.replicas % self.mesh.devices.size
-        sharding = NamedSharding(self.mesh, PartitionSpec(None if whole else REPLICA_AXES))
-        stacked = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((self.replicas, *leaf.shape), leaf.dtype), bare
-        )
-        return with_shardings(stacked, jax.tree.map(lambda _: sharding, stacked))
+        """Shapes, types and shardings of the parameters."""
+        return shardings_lib.placed(boxed_params(self.model), self.mesh, self.replicas)
 
     @functools.cached_property
     def start(self) -> Callable[[Tree], state_lib.TrainState]:
@@ -124,9 +100,7 @@ class Placement:
         """Parameters at random; the same on every mesh."""
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_params)
         with jax.set_mesh(self.mesh):
-            init = jax.jit(
-                lambda rng: state_lib.init_params(self.model, rng), out_shardings=shardings
-            )
+            init = jax.jit(lambda rng: init_params(self.model, rng), out_shardings=shardings)
             return init(jax.random.key(seed))
 
     @functools.cached_property
@@ -137,7 +111,7 @@ class Placement:
         """
         step = make_train_step(self.model, self.optimizer, self.z_loss)
         if self.replicas is not None:
-            spec = PartitionSpec(REPLICA_AXES)
+            spec = PartitionSpec(shardings_lib.REPLICA_AXES)
             together = jax.shard_map(
                 _each(step, self.mesh.devices.flat[0].platform),
                 mesh=self.mesh,
@@ -168,7 +142,7 @@ class Placement:
         if self.replicas is None:
             sharding = shardings_lib.batch_sharding(self.mesh)
         else:
-            sharding = NamedSharding(self.mesh, PartitionSpec(REPLICA_AXES))
+            sharding = NamedSharding(self.mesh, PartitionSpec(shardings_lib.REPLICA_AXES))
         if jax.process_count() == 1:
             return jax.device_put(arrays, sharding)
 

@@ -17,20 +17,19 @@ from absl import logging
 from etils import epath
 from jax.sharding import Mesh
 
-from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.models.parameters import boxed_params, parameter_count
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
-from teacherlm_jax.training import restore
 from teacherlm_jax.training import stage as stage_lib
 from teacherlm_jax.training.placement import Placement
 from teacherlm_jax.training.stage import Stage
-from teacherlm_jax.training.state import boxed_params, parameter_count
 
 Tree = Any
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from teacherlm_jax.models.parameters import boxed_params, init_params, parameter_count
+from teacherlm_jax.models.parameters import boxed_params
 
 Tree = Any
 

@@ -146,8 +146,8 @@ def _check_tensor(tensor: LazyTensor, shape: tuple[int, ...]) -> None:
         )
     if tensor.dtype not in PARAMETER_TYPES:
         raise WeightsError(
-            f"{tensor.file}: {tensor.name} holds {tensor.dtype.name}, but a parameter must hold one "
-            f"of {[dtype.name for dtype in PARAMETER_TYPES]}: take a checkpoint that is not "
+            f"{tensor.file}: {tensor.name} holds {tensor.dtype.name}, but a parameter must hold "
+            f"one of {[dtype.name for dtype in PARAMETER_TYPES]}: take a checkpoint that is not "
             "quantized."
         )
 
@@ -184,7 +184,9 @@ def _unmatched(
         named = {bare[name].name: found[name] for name in unknown}
         parts.append(f"unknown {_listed(list(named), named)};")
     if any("head" in name or "embed_out" in name for name in (*missing, *unknown)):
-        parts.append("tie_word_embeddings in config.json says whether logits have their own tensor;")
+        parts.append(
+            "tie_word_embeddings in config.json says whether logits have their own tensor;"
+        )
     parts.append("get the files again, or mend config.json.")
     return " ".join(parts)
 

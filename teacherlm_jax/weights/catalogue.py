@@ -18,17 +18,6 @@ FAMILIES = {
     family.model_type: family for family in (BLOOM, OPT, LLAMA, MISTRAL, QWEN2, QWEN3, GPT_NEOX)
 }
 
-# What a family's files do not say: how we compute, and how training starts.
-_OURS_ALONE = {
-    "dtype": "float32",
-    "param_dtype": "float32",
-    "scan_layers": True,
-    "remat_policy": "none",
-    "dropout_rate": 0.0,
-    "embedding_init_scale": 0.02,
-    "max_positions": None,
-}
-
 
 def family_named(model_type: str, where: str) -> Family:
     """A family by the `model_type` of config.json.
@@ -56,7 +45,7 @@ def read_config(directory: epath.Path) -> tuple[Family, DecoderConfig]:
     fields = ConfigFields(values, str(path))
     family = family_named(fields.get("model_type"), str(path))
     if values.get("quantization_config") is not None:
-        fields.refuse("quantization_config", "{...}", "absent: take the checkpoint of whole numbers")
+        fields.refuse("quantization_config", "{...}", "absent: take a checkpoint that is not")
     try:
         return family, family.read_config(fields)
     except WeightsError:
@@ -103,11 +92,13 @@ def resolved(config: DecoderConfig) -> DecoderConfig:
         attention_out_bias=bias if config.attention_out_bias is None else config.attention_out_bias,
         mlp_bias=bias if config.mlp_bias is None else config.mlp_bias,
         use_bias=False,
-        **{
-            name: value
-            for name, value in _OURS_ALONE.items()
-            if name != "max_positions" or config.position != "learned"
-        },
+        max_positions=config.max_positions if config.position == "learned" else None,
+        dtype="float32",
+        param_dtype="float32",
+        scan_layers=True,
+        remat_policy="none",
+        dropout_rate=0.0,
+        embedding_init_scale=0.02,
     )
 
 

@@ -1,6 +1,5 @@
 """Fields of a checkpoint's config.json, read with a clear word where one does not fit."""
 
-import json
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.models.positions import RopeScaling
+from teacherlm_jax.weights import strict_json
 from teacherlm_jax.weights.tensors import WeightsError
 
 FILE_NAME = "config.json"
@@ -37,13 +37,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
             f"{path} is not there: give the folder that holds a checkpoint's config.json beside "
             "its weights."
         )
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{path} is not JSON ({error}): get the file again.") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path} holds {type(value).__name__}, but it must be a JSON object.")
-    return value
+    return strict_json.parse_object(path.read_bytes(), str(path))
 
 
 class ConfigFields:
@@ -149,7 +143,7 @@ def rope(fields: ConfigFields) -> tuple[float, RopeScaling | None, float]:
     if kind != "llama3":
         inner.refuse("rope_type", kind, "one of ['default', 'linear', 'llama3']")
     scaling = RopeScaling(
-        kind,
+        "llama3",
         inner.number("factor"),
         inner.number("low_freq_factor"),
         inner.number("high_freq_factor"),

@@ -102,6 +102,7 @@ def _load_array(
     parts: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
     shards = []
     for device, index in sharding.addressable_devices_indices_map(shape).items():
+        assert index is not None
         box = tuple(
             (part.start or 0, size if part.stop is None else part.stop)
             for part, size in zip(index, shape, strict=True)

@@ -9,9 +9,9 @@ import optax
 import pytest
 from flax.core import meta
 
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.training import optimizer as optimizer_lib
-from teacherlm_jax.training import state as state_lib
 from tests.training import tiny
 
 # As many kinds of parameters as the decoder has: biases, norms with bias, tied and untied.
@@ -37,7 +37,7 @@ def by_path(tree, is_leaf=None):
 
 
 def boxed(config):
-    return state_lib.boxed_params(Decoder(config))
+    return parameters.boxed_params(Decoder(config))
 
 
 def normal_like(config, seed):

@@ -10,11 +10,11 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from teacherlm_jax.data.batches import ReplicaBatches
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.training import optimizer as optimizer_lib
 from teacherlm_jax.training import placement as placement_lib
-from teacherlm_jax.training import state as state_lib
 from teacherlm_jax.training.placement import Placement
 from tests.training import tiny
 
@@ -43,7 +43,7 @@ MESHES = {
 @functools.cache
 def placement(mesh, optimizer="adamw"):
     model, own = SETTINGS[optimizer]
-    return Placement(model, own.build(state_lib.boxed_params(model)), make_mesh(MESHES[mesh]))
+    return Placement(model, own.build(parameters.boxed_params(model)), make_mesh(MESHES[mesh]))
 
 
 def train(placement, batches):
@@ -143,13 +143,6 @@ def test_training_leaves_the_parameters_that_it_started_from():
     jax.tree.map(np.testing.assert_array_equal, start, START)
 
 
-def test_a_placement_without_an_optimizer_has_parameters_alone():
-    reader = Placement(MODEL, None, make_mesh(MESHES["1"]))
-    assert reader.abstract_params["token_embedder"]["embedding"].shape == (40, 16)
-    with pytest.raises(ValueError, match="no optimizer"):
-        _ = reader.abstract_state
-
-
 # Replicas
 
 
@@ -159,7 +152,7 @@ def test_a_placement_without_an_optimizer_has_parameters_alone():
 def test_students_of_different_seeds_trained_together_are_as_apart(replicas, devices, optimizer):
     mesh = placement_lib.replica_mesh(replicas, jax.devices()[:devices])
     assert mesh.size == devices
-    own = SETTINGS[optimizer][1].build(state_lib.boxed_params(MODEL))
+    own = SETTINGS[optimizer][1].build(parameters.boxed_params(MODEL))
     together = Placement(MODEL, own, mesh, replicas)
     batches = ReplicaBatches([tiny.batches(8, seed) for seed in range(replicas)])
     losses, ids, state = train(together, batches)

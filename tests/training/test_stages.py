@@ -13,12 +13,12 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from teacherlm_jax.checkpoints import fingerprint, manager
+from teacherlm_jax.checkpoints import fingerprint, manager, restore
 from teacherlm_jax.data import pipeline
 from teacherlm_jax.data.claim import ConfigurationMismatchError
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.training import optimizer as optimizer_lib
-from teacherlm_jax.training import restore, stages
+from teacherlm_jax.training import stages
 from teacherlm_jax.training.stage import Stage
 from tests.data import tiny_tasks
 from tests.source import ROOT

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax.core import meta
 
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.training import optimizer as optimizer_lib
 from teacherlm_jax.training import state as state_lib
@@ -29,7 +30,7 @@ def axes_by_path(boxed):
 
 @functools.cache
 def init():
-    return jax.jit(lambda rng: state_lib.init_params(Decoder(SCANNED), rng))
+    return jax.jit(lambda rng: parameters.init_params(Decoder(SCANNED), rng))
 
 
 @functools.cache
@@ -38,7 +39,7 @@ def params(seed):
 
 
 def test_boxed_params_are_the_abstract_form_of_params():
-    boxed = state_lib.boxed_params(Decoder(SCANNED))
+    boxed = parameters.boxed_params(Decoder(SCANNED))
     kernel = boxed["layers"]["self_attention"]["query"]["kernel"]
     assert kernel.names == ("layers", "embed", "heads", "kv")
     assert kernel.unbox() == jax.ShapeDtypeStruct((2, 16, 2, 8), jnp.float32)
@@ -55,9 +56,9 @@ def test_params_depend_on_the_seed_and_layers_differ():
 
 def test_parameter_count_is_that_of_the_formula():
     block = 4 * 16 * 16 + 2 * 16 * 32 + 3 * 16 + 16 + 32 + 16 + 2 * 2 * 16
-    assert state_lib.parameter_count(params(0)) == 2 * block + 2 * 40 * 16 + 2 * 16
-    boxed = state_lib.boxed_params(Decoder(SCANNED))
-    assert state_lib.parameter_count(boxed) == state_lib.parameter_count(params(0))
+    assert parameters.parameter_count(params(0)) == 2 * block + 2 * 40 * 16 + 2 * 16
+    boxed = parameters.boxed_params(Decoder(SCANNED))
+    assert parameters.parameter_count(boxed) == parameters.parameter_count(params(0))
 
 
 @pytest.mark.parametrize(
@@ -65,10 +66,10 @@ def test_parameter_count_is_that_of_the_formula():
 )
 def test_the_optimizer_state_carries_the_axes_of_the_parameters_that_it_mirrors(optimizer):
     model = Decoder(SCANNED)
-    boxed_params = state_lib.boxed_params(model)
+    boxed_params = parameters.boxed_params(model)
     transformation = optimizer.build(boxed_params)
     boxed = state_lib.boxed_state(model, transformation)
-    parameters, mirrored = axes_by_path(boxed_params), axes_by_path(boxed.opt_state)
+    own, mirrored = axes_by_path(boxed_params), axes_by_path(boxed.opt_state)
     assert len(parameters) == 20
     assert axes_by_path(boxed.params) == parameters
     for path, names in mirrored.items():
@@ -88,7 +89,7 @@ def test_the_optimizer_state_carries_the_axes_of_the_parameters_that_it_mirrors(
 
 
 def test_a_state_starts_at_step_0_from_the_parameters():
-    transformation = optimizer_lib.AdamW(1e-3).build(state_lib.boxed_params(Decoder(SCANNED)))
+    transformation = optimizer_lib.AdamW(1e-3).build(parameters.boxed_params(Decoder(SCANNED)))
     state = state_lib.from_params(params(0), transformation)
     assert state.step.dtype == jnp.int32 and state.step == 0
     assert state.params is params(0)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.training import state as state_lib
 from teacherlm_jax.training.step import forward, make_train_step
@@ -135,6 +136,39 @@ def test_padding_is_known_by_segment_and_never_by_token():
     changed = arrays["decoder_input_tokens"].copy()
     changed[row, place + 1] = 9
     assert run({**arrays, "decoder_input_tokens": changed})[1]["loss"].total != others["loss"].total
+
+
+def test_renaming_tokens_so_that_a_real_one_gets_id_0_changes_no_loss():
+    # Under the second names BOS is 14, and 0 is the token that was 26.
+    names = (np.arange(tiny.VOCAB_SIZE) + 14) % tiny.VOCAB_SIZE
+    renamed = [
+        batches_lib.TokenizedExample(
+            example.example_id, names[example.inputs], names[example.targets]
+        )
+        for example in tiny.table().examples[:8]
+    ]
+    other = batches_lib.RowFormat(12, bos_id=int(names[0])).arrays(renamed)
+    arrays = tiny.ROW_FORMAT.arrays(tiny.table().examples[:8])
+    weighted = other["decoder_loss_weights"] > 0
+    assert (other["decoder_target_tokens"][weighted] == 0).any()
+    assert (other["decoder_segment_ids"] == 0).any()
+    params = jax.tree.map(np.array, PARAMS)
+    params["token_embedder"]["embedding"][names] = PARAMS["token_embedder"]["embedding"]
+    params["logits_dense"]["kernel"][:, names] = PARAMS["logits_dense"]["kernel"]
+    gradient, metrics, _ = run(arrays)
+    same, others, _ = run(other, params=params)
+    for name in ("loss", "accuracy"):
+        assert metrics[name].weight == others[name].weight == weighted.sum()
+        np.testing.assert_allclose(metrics[name].total, others[name].total, rtol=1e-6)
+    assert metrics["tokens"] == others["tokens"]
+    table = same["token_embedder"]["embedding"][names]
+    np.testing.assert_allclose(table, gradient["token_embedder"]["embedding"], atol=1e-6)
+    used = arrays["decoder_segment_ids"] > 0
+    np.testing.assert_allclose(
+        forward(model(), PARAMS, arrays)[used],
+        forward(model(), params, other)[used][:, names],
+        atol=1e-5,
+    )
 
 
 def test_a_batch_without_weight_moves_nothing():

@@ -9,11 +9,11 @@ import optax
 from flax.core import meta
 
 from teacherlm_jax.data import batches as batches_lib
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.training import optimizer as optimizer_lib
-from teacherlm_jax.training import state as state_lib
 from teacherlm_jax.training.placement import Placement
 
 VOCAB_SIZE = 40
@@ -51,7 +51,7 @@ def params(model_config: DecoderConfig, seed: int = 0) -> Any:
         )
         return (values + (path[-1].key == "scale")).astype(np.float32)
 
-    boxed = state_lib.boxed_params(Decoder(model_config))
+    boxed = parameters.boxed_params(Decoder(model_config))
     return jax.tree_util.tree_map_with_path(one, meta.unbox(boxed))
 
 
@@ -89,4 +89,4 @@ def optax_placement(
 def placement(optimizer: optimizer_lib.Optimizer, **changes: Any) -> Placement:
     """A placement of the tiny decoder on one device."""
     model = Decoder(config(**changes))
-    return optax_placement(optimizer.build(state_lib.boxed_params(model)), **changes)
+    return optax_placement(optimizer.build(parameters.boxed_params(model)), **changes)

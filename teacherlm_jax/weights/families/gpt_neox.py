@@ -1,7 +1,7 @@
 """GPT-NeoX (Black et al. 2022, arXiv 2204.06745) and Pythia (Biderman et al. 2023, 2304.01373).
 
-Attention and feed-forward in parallel, a quarter of each head rotated, queries, keys and values fused
-head by head.
+Attention and feed-forward in parallel, a quarter of each head rotated, queries, keys and values
+fused head by head.
 """
 
 from typing import Any
@@ -67,9 +67,7 @@ def _rules(config: DecoderConfig) -> list[rules_lib.Rule]:
     attention, block = "layers/self_attention", "layers.{layer}"
     bias = config.use_bias if config.qkv_bias is None else config.qkv_bias
     rules = [
-        rules_lib.Rule(
-            "token_embedder/embedding", "embed_in.weight", "vocab token -> vocab token"
-        ),
+        rules_lib.Rule("token_embedder/embedding", "embed_in.weight", "vocab token -> vocab token"),
         *rules_lib.norm("layers/pre_self_attention_norm", f"{block}.input_layernorm"),
         *rules_lib.norm("layers/pre_mlp_norm", f"{block}.post_attention_layernorm"),
         *rules_lib.dense(

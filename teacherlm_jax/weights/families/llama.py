@@ -1,6 +1,8 @@
-"""Llama and its shape-alikes: Llama 1 to 3 (Grattafiori et al. 2024, arXiv 2407.21783), Mistral
-(Jiang et al. 2023, arXiv 2310.06825), TinyLlama and SmolLM; Qwen2 and 2.5 (arXiv 2412.15115), which
-has biases at queries, keys and values; Qwen3 (arXiv 2505.09388), which normalises queries and keys.
+"""Llama and its shape-alikes.
+
+Llama 1 to 3 (Grattafiori et al. 2024, arXiv 2407.21783), Mistral (Jiang et al. 2023, arXiv
+2310.06825), TinyLlama and SmolLM; Qwen2 and 2.5 (arXiv 2412.15115), which has biases at queries,
+keys and values; Qwen3 (arXiv 2505.09388), which normalises queries and keys.
 """
 
 from typing import Any

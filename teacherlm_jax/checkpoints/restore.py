@@ -10,9 +10,13 @@ from jax.sharding import Mesh
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
-from teacherlm_jax.training.placement import Placement
+from teacherlm_jax.models.parameters import boxed_params, path_name
+from teacherlm_jax.partitioning import shardings
 
 Tree = Any
+
+# Of a checkpoint's metadata: path -> type, where parameters are not all of the model's.
+PARAMETER_TYPES = "parameter_types"
 
 # Types and memory may change from run to run; shapes and functions may not.
 _FREE = frozenset({"dtype", "param_dtype", "remat_policy", "dropout_rate", "embedding_init_scale"})
@@ -55,16 +59,37 @@ def load(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> Lo
       FileNotFoundError: there is none.
       manager.CheckpointError: it is damaged, or of another model.
     """
+    loaded = load_as_saved(checkpoint_dir, model, mesh)
+    params = jax.tree.map(lambda leaf: leaf.astype(model.parameter_dtype), loaded.params)
+    return dataclasses.replace(loaded, params=params)
+
+
+def load_as_saved(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> LoadedModel:
+    """As `load`, each parameter in the type that it was saved in."""
     checkpoints, step = manager.latest(checkpoint_dir)
     with checkpoints:
         metadata = _metadata(checkpoints, step, model)
         replicas = metadata.get("replicas")
-        # Read as it was saved, for the fingerprints; then in the type that is asked for.
-        saved = dataclasses.replace(model, param_dtype=metadata["model"]["param_dtype"])
-        placement = Placement(Decoder(saved), None, mesh, replicas)
-        params = checkpoints.restore_params(step, placement.abstract_params)
-    params = jax.tree.map(lambda leaf: leaf.astype(model.parameter_dtype), params)
+        abstract = shardings.placed(
+            boxed_params(Decoder(model)),
+            mesh,
+            replicas,
+            # Runs that are read may be put on a mesh which they do not divide over.
+            cut_replicas=not replicas or replicas % mesh.devices.size == 0,
+        )
+        params = checkpoints.restore_params(step, _with_saved_types(abstract, metadata))
     return LoadedModel(params, replicas, step, checkpoints.directory / str(step))
+
+
+def _with_saved_types(abstract: Tree, metadata: dict[str, Any]) -> Tree:
+    """Read as it was saved, for the fingerprints: all of one type, or each of its own."""
+    types = metadata.get(PARAMETER_TYPES, {})
+
+    def one(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        name = types.get(path_name(path), metadata["model"]["param_dtype"])
+        return jax.ShapeDtypeStruct(leaf.shape, name, sharding=leaf.sharding)
+
+    return jax.tree_util.tree_map_with_path(one, abstract)
 
 
 def check(checkpoint_dir: epath.PathLike, model: DecoderConfig) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
-from teacherlm_jax.training import restore
 from tests.training import tiny
 
 CONFIG = tiny.config(num_layers=2, scan_layers=True)

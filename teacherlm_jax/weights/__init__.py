@@ -1,0 +1,1 @@
+"""Files of public checkpoints: what they hold, read part by part, and written."""
