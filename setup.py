@@ -53,6 +53,12 @@ EXTRAS = {
         "pytest>=9.0,<10",
         "pytest-xdist>=3.8,<4",
         "ruff>=0.17.6,<0.18",
+        # What `hf` reads, and whose reference it is compared with. The package never needs torch or
+        # transformers; torch has one version so that pip need not look at others, of 1 GB each.
+        "safetensors>=0.7",
+        "tokenizers>=0.22",
+        "torch==2.13.0",
+        "transformers>=5.23,<6",
     ],
     # The libtpu of jax 0.10.2. A newer one compiles, but cannot print what it compiled for v5p
     # and v6e. Both lines move together.

@@ -14,6 +14,20 @@ FILES = gin_search.list_gin_files()
 COMPLETE = ("runs/", "experiments/")
 RUNS = [name for name in FILES if name.startswith(COMPLETE)]
 PARTS = [name for name in FILES if not name.startswith(COMPLETE)]
+# models/FAMILY/SIZE.gin
+SIZES = [name for name in FILES if re.fullmatch(r"models/[^/]+/[^/]+\.gin", name)]
+DIMENSIONS = {
+    "vocab_size",
+    "num_layers",
+    "emb_dim",
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "mlp_dim",
+    "token_dim",
+    "max_positions",
+    "rotary_dim",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +80,16 @@ def test_no_file_sets_anything_twice(name):
     own = [item for item in gin_setup.read(name) if item.where.file == shown and item.parameter]
     counts = collections.Counter((item.scope, item.selector, item.parameter) for item in own)
     assert not [key for key, count in counts.items() if count > 1]
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_size_files_set_dimensions_alone(name):
+    shown = str(gin_search.find_gin_file(name))
+    statements = gin_setup.read(name)
+    own = [item for item in statements if item.where.file == shown and item.parameter]
+    assert {item.parameter for item in own} <= DIMENSIONS
+    assert {item.selector for item in own} == {"config.DecoderConfig"}
+    assert not any(item.parameter in DIMENSIONS for item in statements if item not in own)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -44,11 +44,14 @@ class SavePolicy:
       period: steps between two saves; the last step is always saved.
       keep: newest checkpoints to keep; None keeps all.
       asynchronous: write in the background while training goes on.
+      concurrent_gigabytes: the most that is on its way to the disk at once; at least the largest
+        array's part on this host. None: Orbax decides.
     """
 
     period: int = 1000
     keep: int | None = 2
     asynchronous: bool = True
+    concurrent_gigabytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.period < 1 or (self.keep is not None and self.keep < 1):
@@ -85,6 +88,12 @@ def _absolute(directory: epath.PathLike) -> epath.Path:
     return epath.Path(text if "://" in text else os.path.abspath(text))
 
 
+def _limits(policy: SavePolicy | None) -> dict[str, int]:
+    if policy is None or policy.concurrent_gigabytes is None:
+        return {}
+    return {"save_concurrent_gb": policy.concurrent_gigabytes}
+
+
 class Checkpoints:
     """The checkpoints of one run in one directory."""
 
@@ -112,7 +121,7 @@ class Checkpoints:
                 lightweight_initialize=True,
             ),
             item_handlers={
-                PARAMS: ocp.StandardCheckpointHandler(),
+                PARAMS: ocp.StandardCheckpointHandler(**_limits(policy)),
                 REST: ocp.StandardCheckpointHandler(),
                 METADATA: ocp.JsonCheckpointHandler(),
             },
@@ -147,6 +156,19 @@ class Checkpoints:
             PARAMS: ocp.args.StandardSave(params),
             REST: ocp.args.StandardSave(rest),
             METADATA: ocp.args.JsonSave({**metadata, FINGERPRINTS: prints}),
+        }
+        with self._writing():
+            self._manager.save(step, args=ocp.args.Composite(**args))
+
+    def save_params(self, step: int, params: Tree, metadata: Mapping[str, Any]) -> None:
+        """Saves parameters alone, from which a stage may start but none go on.
+
+        Raises:
+          CheckpointError: they could not be written.
+        """
+        args = {
+            PARAMS: ocp.args.StandardSave(params),
+            METADATA: ocp.args.JsonSave({**metadata, FINGERPRINTS: {PARAMS: fingerprint(params)}}),
         }
         with self._writing():
             self._manager.save(step, args=ocp.args.Composite(**args))

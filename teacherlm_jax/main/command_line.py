@@ -1,24 +1,23 @@
 """`teacherlm COMMAND`: the table of commands, and what they all share.
 
-A command is a module of this package with `main(argv)`, which is a call of `run_command`. Heavy
-imports stay inside functions, so that `teacherlm --help` answers at once.
+A command is a module of this package with `main(argv)`, which is a call of `run_command`, or of
+`run_plain_command` where gin configures nothing. Heavy imports stay inside functions, so that
+`teacherlm --help` answers at once.
 """
 
 import argparse
 import contextlib
+import functools
 import importlib
 import io
-import logging
 import os
 import re
 import shlex
 import signal
 import sys
-import sysconfig
 import tempfile
 import textwrap
 import threading
-import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -29,20 +28,20 @@ from teacherlm_jax.main.gin_search import (
     find_gin_file,
     header,
 )
+from teacherlm_jax.main.terminal import complain, is_user_error, log_to_terminal, message_of
 
 COMMANDS = {
     "quickstart": "the whole method on the embedded world, in minutes on a laptop",
     "train": "train a model through the stages of a gin file",
     "annotate": "let a trained teacher write explanations for questions",
     "evaluate": "evaluate a checkpoint by rank classification",
+    "convert": "import public weights, export ours, compare the two",
     "students": "train and compare the students of each arm",
+    "models": "list the models that there are gin files for",
 }
 """Name -> summary; the command is `teacherlm_jax.main.<name>`."""
 
-EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-
-_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(teacherlm_jax.__file__)), "")
 
 # Set before TensorFlow, gRPC, TensorStore and JAX load; what the user has set stays.
 _ENVIRONMENT = {
@@ -54,6 +53,7 @@ _ENVIRONMENT = {
     "JAX_TRACEBACK_FILTERING": "off",
 }
 _FORCED_DEVICES = re.compile(r"xla_force_host_platform_device_count=(\d+)")
+_INVALID_CHOICE = re.compile(r"invalid choice: '(.+?)' \(")
 _CHATTER = re.compile(
     rb"[IW]\d{4} |E\d{4} .*cuInit|WARNING: All log messages before absl::InitializeLog"
 )
@@ -62,7 +62,7 @@ _CHATTER = re.compile(
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `teacherlm`; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = _Parser(prog="teacherlm", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(prog="teacherlm")
     width = max(map(len, COMMANDS)) + 2
     table = "\n".join(f"  {name:{width}}{summary}" for name, summary in COMMANDS.items())
     parser.description = teacherlm_jax.__doc__.partition("\n")[0] if teacherlm_jax.__doc__ else ""
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv[:1] or ["--help"])
     if arguments.command not in COMMANDS:
         hint = did_you_mean(arguments.command, COMMANDS) or f" Commands: {', '.join(COMMANDS)}."
-        return _complain(f"there is no command {arguments.command}.{hint}")
+        return complain(f"there is no command {arguments.command}.{hint}")
     module = importlib.import_module(f"teacherlm_jax.main.{arguments.command}")
     return int(module.main(argv[1:]) or 0)
 
@@ -99,16 +99,67 @@ def run_command(
     Returns:
       The exit status: 0; 2 after an error that the user can mend; 130 after Ctrl-C.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
-    prepare_environment()
-    flags = None
-    try:
-        flags = _parse_flags(name, description, default_gin_files, argv)
-        _log_to_terminal(flags.debug)
+
+    def configure_and_run(flags: argparse.Namespace) -> None:
         with contextlib.nullcontext() if flags.debug else without_chatter():
             _configure(flags, default_gin_files, read_by_code)
         with _first_host_speaks(), _sigterm_interrupts():
             _call(run)
+
+    parse = functools.partial(_parse_flags, name, description, default_gin_files)
+    return _run(name, argv, parse, configure_and_run)
+
+
+def run_plain_command(
+    name: str,
+    description: str,
+    add_arguments: Callable[[argparse.ArgumentParser], Any],
+    run: Callable[[argparse.Namespace], Any],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Runs a command that has flags of its own and no gin files, and words the errors alike.
+
+    `--debug` is added here, after `add_arguments`, to the parser and to every subcommand.
+
+    Args:
+      name: as in `teacherlm NAME`.
+      description: what it does, for `--help`.
+      add_arguments: gives the parser its arguments; subcommands come from its
+        `add_subparsers(dest=..., required=True)`, and share the wording of errors.
+      run: called with the parsed flags.
+      argv: flags; those of the process by default.
+
+    Returns:
+      The exit status, as `run_command`.
+    """
+
+    def parse(argv: Sequence[str]) -> argparse.Namespace:
+        parser = _Parser(prog=f"teacherlm {name}", description=textwrap.fill(description, 88))
+        add_arguments(parser)
+        _add_debug(parser)
+        return parser.parse_args(argv)
+
+    def run_with(flags: argparse.Namespace) -> None:
+        with _first_host_speaks(), _sigterm_interrupts():
+            run(flags)
+
+    return _run(name, argv, parse, run_with)
+
+
+def _run(
+    name: str,
+    argv: Sequence[str] | None,
+    parse: Callable[[Sequence[str]], argparse.Namespace],
+    work: Callable[[argparse.Namespace], None],
+) -> int:
+    """What all commands share: quiet libraries, the wording of errors, the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    prepare_environment()
+    flags = None
+    try:
+        flags = parse(argv)
+        log_to_terminal(flags.debug)
+        work(flags)
     except KeyboardInterrupt:
         again = shlex.join(["teacherlm", name, *argv])
         print(
@@ -116,9 +167,9 @@ def run_command(
         )
         return EXIT_INTERRUPTED
     except Exception as error:
-        if (flags and flags.debug) or not _is_user_error(error):
+        if (flags and flags.debug) or not is_user_error(error):
             raise
-        return _complain(_message(error))
+        return complain(message_of(error))
     return 0
 
 
@@ -162,23 +213,41 @@ def without_chatter() -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors of one paragraph, which name the nearest flag."""
+    """Errors of one paragraph, which name the nearest flag or subcommand."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
-        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
-        hint = did_you_mean(unknown.partition("=")[0], self._option_string_actions)
-        self.exit(_complain(f"{message}.{hint if unknown else ''}"))
+        hint = ""
+        if unknown := message.partition("unrecognized arguments: ")[2].split(" ")[0]:
+            parsers = [self, *_subcommands(self).values()]
+            known = [flag for parser in parsers for flag in parser._option_string_actions]
+            hint = did_you_mean(unknown.partition("=")[0], known)
+        elif word := _INVALID_CHOICE.search(message):
+            hint = did_you_mean(word[1], _subcommands(self))
+        self.exit(complain(f"{message}.{hint}"))
+
+
+def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    groups = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
+    return {name: inner for group in groups for name, inner in group.choices.items()}
+
+
+def _add_debug(parser: argparse.ArgumentParser, **settings: Any) -> None:
+    text = "show all logs, and errors in full"
+    parser.add_argument("--debug", action="store_true", help=text, **settings)
+    for inner in dict.fromkeys(_subcommands(parser).values()):  # an alias names a parser again
+        _add_debug(inner, default=argparse.SUPPRESS)  # what stood before it stays
 
 
 def _parse_flags(
     name: str, description: str, default_gin_files: Sequence[str], argv: Sequence[str]
 ) -> argparse.Namespace:
-    parser = _Parser(
-        prog=f"teacherlm {name}",
-        description=textwrap.fill(description, 88),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _Parser(prog=f"teacherlm {name}", description=textwrap.fill(description, 88))
     parser.add_argument(
         "--gin_file",
         action="append",
@@ -197,6 +266,16 @@ def _parse_flags(
     parser.add_argument(
         "--gin_bindings", action="append", metavar="BINDING", help=argparse.SUPPRESS
     )
+    add_gin_search_paths(parser)
+    _add_debug(parser)
+    rewritten = [_rewrite(argument) for argument in argv]
+    if {"-h", "--help"} & set(rewritten):
+        parser.epilog = "\n\n".join(_describe(file) for file in default_gin_files)
+    return parser.parse_args(rewritten)
+
+
+def add_gin_search_paths(parser: argparse.ArgumentParser) -> None:
+    """Gives a parser the flag `--gin_search_paths`, which `gin_search_paths` reads."""
     parser.add_argument(
         "--gin_search_paths",
         action="append",
@@ -204,11 +283,11 @@ def _parse_flags(
         help="folders to look for gin files in, separated by commas; the working directory comes "
         "first, the files of the package last",
     )
-    parser.add_argument("--debug", action="store_true", help="show all logs, and errors in full")
-    rewritten = [_rewrite(argument) for argument in argv]
-    if {"-h", "--help"} & set(rewritten):
-        parser.epilog = "\n\n".join(_describe(file) for file in default_gin_files)
-    return parser.parse_args(rewritten)
+
+
+def gin_search_paths(flags: argparse.Namespace) -> list[str]:
+    """The folders of `--gin_search_paths`, in order."""
+    return [part for text in flags.gin_search_paths or [] for part in text.split(",") if part]
 
 
 def _rewrite(argument: str) -> str:
@@ -231,7 +310,7 @@ def _configure(
     files = flags.gin_file or default_gin_files
     if not files:
         raise ConfigurationError("no configuration: pass --gin_file=FILE.")
-    folders = [part for text in flags.gin_search_paths or [] for part in text.split(",") if part]
+    folders = gin_search_paths(flags)
     gin_setup.parse(files, flags.gin_bindings or [], folders, read_by_code=read_by_code)
     _keep_tensorflow_off_gpus()
 
@@ -285,67 +364,6 @@ def _call(run: Callable[[], Any]) -> None:
 
     qualified_name = getattr(run, "__qualname__", "<partial>")
     (run if "<" in qualified_name else gin_setup.bound(run))()
-
-
-# ------------------------------------------------------------------------------------------------
-# Errors and logs
-
-
-def _is_user_error(error: Exception) -> bool:
-    """Whether the message alone tells what to mend, so that a traceback would only hide it.
-
-    What the system refuses always (files, disks, connections); a ValueError where our code, or a
-    user's, raised it, and a plain RuntimeError where ours did. What a library raises from its
-    depths is a bug, or looks like one, and keeps its traceback.
-    """
-    if isinstance(error, OSError):
-        return True
-    if not isinstance(error, ValueError) and type(error) is not RuntimeError:
-        return False
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if not frames:
-        return True
-    file = frames[-1].f_code.co_filename
-    if type(error) is RuntimeError:
-        return file.startswith(_PACKAGE)
-    libraries = tuple(sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib"))
-    return file.startswith(_PACKAGE) or not file.startswith((*libraries, "<"))
-
-
-def _message(error: Exception) -> str:
-    """The message without the lines that gin adds about its wrappers."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return "\n".join(line for line in lines if not line.startswith("  In call to configurable"))
-
-
-def _complain(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return EXIT_USER_ERROR
-
-
-class _OnlyOurs(logging.Filter):
-    """Lets through what our code logs, and the errors of all others."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or record.pathname.startswith(_PACKAGE)
-
-
-def _log_to_terminal(debug: bool) -> None:
-    """Quiet on a terminal, where there are progress bars; our lines of progress elsewhere."""
-    from absl import flags
-    from absl import logging as absl_logging
-
-    flags.FLAGS.mark_as_parsed()  # else absl says at length that they are not; ours are argparse's
-    absl_logging.use_absl_handler()
-    handler = absl_logging.get_absl_handler()
-    for old in [item for item in handler.filters if isinstance(item, _OnlyOurs)]:
-        handler.removeFilter(old)
-    if debug:
-        absl_logging.set_verbosity(absl_logging.DEBUG)
-        return
-    handler.addFilter(_OnlyOurs())
-    quiet = sys.stderr.isatty()
-    absl_logging.set_verbosity(absl_logging.WARNING if quiet else absl_logging.INFO)
 
 
 if __name__ == "__main__":

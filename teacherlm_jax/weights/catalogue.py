@@ -68,10 +68,10 @@ def family_of(config: DecoderConfig) -> Family:
         except ValueError as error:
             differences.append(f"{family.model_type} ({error})")
             continue
-        unlike = _unlike(found, config)
-        if not unlike:
+        different = unlike(found, config)
+        if not different:
             return family
-        differences.append(f"{family.model_type} ({', '.join(unlike)})")
+        differences.append(f"{family.model_type} ({', '.join(different)})")
     raise WeightsError(
         "no family of public checkpoints has models of this configuration, so it cannot be "
         f"exported; each differs in: {'; '.join(differences)}."
@@ -102,7 +102,7 @@ def resolved(config: DecoderConfig) -> DecoderConfig:
     )
 
 
-def _unlike(one: DecoderConfig, other: DecoderConfig) -> list[str]:
+def unlike(one: DecoderConfig, other: DecoderConfig) -> list[str]:
     """Names of the fields in which two models differ."""
     first, second = dataclasses.asdict(resolved(one)), dataclasses.asdict(resolved(other))
     return [name for name in first if first[name] != second[name]]

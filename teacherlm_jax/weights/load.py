@@ -34,7 +34,9 @@ def parameter_types(matched: Matched, config: DecoderConfig) -> dict[str, np.dty
     types = {}
     for path in _leaves(config):
         _, tensors = _source(matched, path)
-        types[path] = np.dtype(np.result_type(*{tensor.dtype for tensor in tensors}))
+        found = {tensor.dtype for tensor in tensors}
+        # Of bfloat16 and float16 neither holds the other.
+        types[path] = found.pop() if len(found) == 1 else np.dtype(np.float32)
     return types
 
 

@@ -1,22 +1,26 @@
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from teacherlm_jax.generation.engine import GenerationRequest, Generator
 from teacherlm_jax.generation.sampling import Greedy, Temperature
 from teacherlm_jax.metrics.finite import NonFiniteError
 from tests.generation import tiny
+from tests.models import families
 
 NEW = 10
 EOS = 11
 POLICIES = [Greedy(), Temperature(1.0, top_k=8)]
 
 
-def generator(policy=POLICIES[0], params=None, **overrides):
-    model, usual_params = tiny.make()
+def generator(policy=POLICIES[0], params=None, model=None, **overrides):
+    usual_model, usual_params = tiny.make()
+    model = usual_model if model is None else model
     params = usual_params if params is None else params
     arguments = {
         "max_new_tokens": NEW,
@@ -95,6 +99,45 @@ def test_bos_is_put_before_the_prompt():
     assert told(with_bos) == told(generator().generate(by_hand))
     empty = generator(bos_id=0).generate([GenerationRequest("empty", 0, ())])
     assert empty[0].prompt_length == 1
+
+
+BATCH_SIZES = dict(zip(families.NAMES, itertools.cycle([(8,), (3,), (1,)])))
+BATCH_SIZES |= {"opt": (8, 3, 1)}
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_every_family_writes_the_uncached_argmax(family):
+    """With BOS and without, in batches of 1, 3 and 8."""
+    model, params = tiny.of_family(family)
+    asked = requests(5)
+    settings = {"max_new_tokens": 6, "max_length": 31, "eos_id": None}
+    for bos_id in (None, 7):
+        expected = []
+        for request in asked:
+            tokens = [*([] if bos_id is None else [bos_id]), *request.prompt_tokens]
+            for _ in range(6):
+                logits = tiny.uncached_logits(model, params, tokens)[-1]
+                tokens.append(int(np.argmax(logits[: tiny.VALID_VOCAB_SIZE])))
+            expected.append(tuple(tokens[-6:]))
+        assert len(set(expected)) > 2
+        for batch_size in BATCH_SIZES[family]:
+            writer = generator(
+                model=model, params=params, batch_size=batch_size, bos_id=bos_id, **settings
+            )
+            assert [result.tokens for result in writer.generate(asked)] == expected
+
+
+def test_rows_may_be_as_long_as_the_learned_positions():
+    model, params = tiny.of_family("opt")
+    settings = {"model": model, "params": params, "eos_id": None, "buckets": None}
+    request = GenerationRequest("long", 0, tuple(range(40)))
+    (result,) = generator(**settings, max_length=64, max_new_tokens=24).generate([request])
+    tokens = [*request.prompt_tokens, *result.tokens]
+    assert len(tokens) == 64
+    real = tiny.uncached_logits(model, params, tokens)[39:63, : tiny.VALID_VOCAB_SIZE]
+    assert np.argmax(real, axis=-1).tolist() == tokens[40:]
+    with pytest.raises(ValueError, match=r"rows of 65 tokens.*64 learned positions"):
+        generator(**settings, max_length=65, max_new_tokens=25).generate([request])
 
 
 def test_a_request_may_ask_for_fewer_tokens():

@@ -11,6 +11,7 @@ from flax.core import meta
 
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
+from tests.models import families, reference
 
 VOCAB_SIZE = 48
 # The last rows of the table are padding: no text ever has these ids.
@@ -47,6 +48,18 @@ def _make(scan_layers: bool, seed: int) -> tuple[Decoder, Any]:
     kernel = params["logits_dense"]["kernel"] * 2.0
     params["logits_dense"]["kernel"] = kernel.at[:, 0].mul(2.0).at[:, VOCAB_SIZE - 1].mul(3.0)
     return model, params
+
+
+@functools.cache
+def of_family(family: str) -> tuple[Decoder, Any]:
+    """A small model in the shape of a published family, with room for rows of 64 tokens."""
+    room = {"max_positions": 64} if families.FAMILIES[family].get("max_positions") else {}
+    config = families.config(family, vocab_size=VOCAB_SIZE, **room)
+    params = reference.random_params(config, seed=3)
+    # Rows of one length: where they are tied to the logits, the longest would always win.
+    table = params["token_embedder"]["embedding"]
+    table *= 2 / np.linalg.norm(table, axis=1, keepdims=True)
+    return Decoder(config), reference.stack_layers(params)
 
 
 def uncached_logits(model: Decoder, params: Any, tokens: Sequence[int]) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from teacherlm_jax.models import cache as cache_lib
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
-from tests.models import reference
+from tests.models import families, reference
 from tests.models.reference import SMALL
 
 
@@ -38,9 +38,11 @@ def test_the_buffer_keeps_its_type():
 
 
 @pytest.mark.parametrize("scan_layers", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_an_empty_cache_holds_zeros_and_an_index_a_row(scan_layers, dtype):
-    model = Decoder(DecoderConfig(**SMALL, scan_layers=scan_layers, dtype=dtype))
+@pytest.mark.parametrize(("dtype", "num_kv_heads"), [("float32", None), ("bfloat16", 1)])
+def test_an_empty_cache_holds_zeros_and_an_index_a_row(scan_layers, dtype, num_kv_heads):
+    model = Decoder(
+        DecoderConfig(**SMALL, scan_layers=scan_layers, dtype=dtype, num_kv_heads=num_kv_heads)
+    )
     cache = cache_lib.init_cache(model, batch=5, length=9)
     names = ["layers"] if scan_layers else ["layers_0", "layers_1"]
     layers = (2,) if scan_layers else ()
@@ -50,8 +52,8 @@ def test_an_empty_cache_holds_zeros_and_an_index_a_row(scan_layers, dtype):
     for name in names:
         block = cache[name]["self_attention"]
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), block) == {
-            "cached_key": ((*layers, 5, 9, 3, 8), jnp.dtype(dtype)),
-            "cached_value": ((*layers, 5, 9, 3, 8), jnp.dtype(dtype)),
+            "cached_key": ((*layers, 5, 9, num_kv_heads or 3, 8), jnp.dtype(dtype)),
+            "cached_value": ((*layers, 5, 9, num_kv_heads or 3, 8), jnp.dtype(dtype)),
         }
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(cache))
 
@@ -68,15 +70,13 @@ def test_a_cache_costs_no_parameters():
 
 # The cache in use
 
-PROMPT, TOTAL = 7, 14
-LENGTHS = np.array([1, 4, 7])
+PROMPT, TOTAL = 7, families.MAX_POSITIONS
+LENGTHS = np.array([1, 4, 6])
 
 
-@functools.cache
-def model_and_params(scan_layers):
-    model = Decoder(DecoderConfig(**SMALL, scan_layers=scan_layers))
-    params = reference.random_params(model.config)
-    return model, reference.stack_layers(params) if scan_layers else params
+def model_and_params(scan_layers, family="bloom"):
+    config = families.config(family, scan_layers=scan_layers)
+    return Decoder(config), families.params_of(config)
 
 
 def texts():
@@ -86,17 +86,16 @@ def texts():
     return tokens
 
 
-def uncached(tokens, both_ways=None):
+def uncached(tokens, both_ways=None, family="bloom"):
     """Float64 logits of whole rows."""
-    _, params = model_and_params(False)
-    config = model_and_params(False)[0].config
-    return reference.decoder(config, params, tokens, both_ways=both_ways)
+    model, params = model_and_params(False, family)
+    return reference.decoder(model.config, params, tokens, both_ways=both_ways)
 
 
 @functools.cache
-def fill(scan_layers):
-    """Jitted: (tokens, lengths, both ways) -> (logits, cache of TOTAL places)."""
-    model, params = model_and_params(scan_layers)
+def fill(scan_layers, family="bloom"):
+    """(tokens, lengths, both ways) -> (logits, cache of TOTAL places)."""
+    model, params = model_and_params(scan_layers, family)
 
     def run(tokens, lengths, both_ways):
         logits, variables = model.apply(
@@ -111,13 +110,14 @@ def fill(scan_layers):
         )
         return logits, variables["cache"]
 
-    return jax.jit(run)
+    # Unrolled layers share the operations that are compiled for all families.
+    return jax.jit(run) if scan_layers else run
 
 
 @functools.cache
-def add(scan_layers):
-    """Jitted: (cache, tokens) -> (logits, cache)."""
-    model, params = model_and_params(scan_layers)
+def add(scan_layers, family="bloom"):
+    """(cache, tokens) -> (logits, cache)."""
+    model, params = model_and_params(scan_layers, family)
 
     def run(cache, tokens):
         logits, variables = model.apply(
@@ -131,7 +131,7 @@ def add(scan_layers):
         )
         return logits, variables["cache"]
 
-    return jax.jit(run)
+    return jax.jit(run) if scan_layers else run
 
 
 def prompts():
@@ -140,25 +140,57 @@ def prompts():
     return np.where(np.arange(PROMPT) < LENGTHS[:, None], tokens, 31)
 
 
-@pytest.mark.parametrize("scan_layers", [True, False])
+# Layers scanned where positions are told apart: by distance, by place, by a window.
+WAYS = [(name, False) for name in families.NAMES]
+WAYS += [(name, True) for name in ("bloom", "opt_350m", "mistral")]
+
+
 @pytest.mark.parametrize("prefix", [False, True], ids=["causal", "prefix"])
-def test_cached_logits_are_the_uncached_ones(scan_layers, prefix):
-    """A prompt of 1, 4 and 7 tokens at once, then 1, 3 and 1 tokens a row."""
+@pytest.mark.parametrize(("family", "scan_layers"), WAYS)
+def test_cached_logits_are_the_uncached_ones(family, scan_layers, prefix):
+    """A prompt of 1, 4 and 6 tokens at once, then 1, 7 and 1 tokens a row.
+
+    The longest row is full before the last of them, which leaves the other two as they are.
+    """
     whole = texts()
     both_ways = (np.arange(TOTAL) < LENGTHS[:, None]).astype(int) * prefix
-    expected = uncached(whole, both_ways)
-    logits, cache = fill(scan_layers)(prompts(), LENGTHS, both_ways[:, :PROMPT])
+    expected = uncached(whole, both_ways, family)
+    logits, cache = fill(scan_layers, family)(prompts(), LENGTHS, both_ways[:, :PROMPT])
     for row, length in enumerate(LENGTHS):
         np.testing.assert_allclose(logits[row, :length], expected[row, :length], atol=1e-5)
     written = LENGTHS.copy()
-    for count in (1, 3, 1):
-        places = written[:, None] + np.arange(count)
+    for count in (1, 7, 1):
+        places = np.minimum(written[:, None] + np.arange(count), TOTAL - 1)
         tokens = np.take_along_axis(whole, places, axis=1)
-        logits, cache = add(scan_layers)(cache, tokens)
+        logits, cache = add(scan_layers, family)(cache, tokens)
+        has_room = written + count <= TOTAL
         found = np.take_along_axis(expected, places[..., None], axis=1)
-        np.testing.assert_allclose(logits, found, atol=1e-5)
+        np.testing.assert_allclose(logits[has_room], found[has_room], atol=1e-5)
+        assert np.isfinite(logits).all()
         written += count
         assert np.ravel(cache["cache_index"]).tolist() == written.tolist()
+    assert has_room.tolist() == [True, True, False]
+
+
+def test_a_cache_is_no_longer_than_the_learned_positions():
+    model, _ = model_and_params(True, "opt")
+    assert cache_lib.init_cache(model, 3, TOTAL)["cache_index"].shape == (1, 3)
+    with pytest.raises(ValueError, match=r"rows of 15 tokens.*14 learned positions"):
+        cache_lib.init_cache(model, 3, TOTAL + 1)
+
+
+def test_the_call_that_makes_a_cache_gives_the_usual_logits():
+    model, params = model_and_params(True, "mistral")
+
+    @jax.jit
+    def make(tokens):
+        return model.apply(
+            {"params": params}, tokens, enable_dropout=False, decode=True, mutable=["cache"]
+        )
+
+    logits, variables = make(texts())
+    np.testing.assert_allclose(logits, uncached(texts(), family="mistral"), atol=1e-5)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(variables["cache"]))
 
 
 def test_a_row_is_alone_in_its_cache():

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import json
 import math
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 from teacherlm_jax.models import config as config_lib
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
-from tests.models import reference
+from tests.models import families, reference
 
 SMALL = reference.SMALL
 
@@ -34,7 +35,18 @@ def test_sizes_are_whole_numbers_above_zero(field, value):
         ("dropout_rate", True, "dropout_rate = True.*number"),
         ("mlp_activation", "swish", "mlp_activation = 'swish'.*gelu.*silu"),
         ("norm", "batchnorm", "norm = 'batchnorm'.*layernorm.*rmsnorm"),
-        ("position", "rotary", "position = 'rotary'.*alibi.*none"),
+        ("position", "t5", "position = 't5'.*alibi.*learned.*none.*rotary"),
+        ("residual", "sandwich", "residual = 'sandwich'.*parallel.*post_norm.*pre_norm"),
+        ("rope_theta", 0.0, "rope_theta = 0.0.*above 0"),
+        ("rope_theta", math.inf, "rope_theta = inf.*above 0"),
+        ("rope_theta", "1e4", "rope_theta = '1e4'.*number"),
+        ("rope_scaling", {"kind": "linear"}, "rope_scaling = {'kind'.*RopeScaling"),
+        ("position", "learned", "max_positions = None.*learned.*gin/models/"),
+        ("num_kv_heads", 2, "num_kv_heads = 2.*divide num_heads = 3"),
+        ("num_kv_heads", 6, "num_kv_heads = 6.*divide num_heads = 3"),
+        ("position_offset", -1, "position_offset = -1.*at least 0.*gin/models/"),
+        ("position_offset", None, "position_offset = None.*at least 0"),
+        ("position_offset", True, "position_offset = True.*at least 0"),
         ("dtype", "float16", "dtype = 'float16'.*bfloat16.*float32"),
         ("param_dtype", "int8", "param_dtype = 'int8'.*bfloat16.*float32"),
         ("remat_policy", "minimal", "remat_policy = 'minimal'.*dots.*full.*none"),
@@ -43,6 +55,41 @@ def test_sizes_are_whole_numbers_above_zero(field, value):
 def test_errors_say_field_value_and_what_may_be(field, value, message):
     with pytest.raises(ValueError, match=f"DecoderConfig.{message}"):
         DecoderConfig(**{**SMALL, field: value})
+
+
+@pytest.mark.parametrize(
+    "field", ["num_kv_heads", "token_dim", "max_positions", "rotary_dim", "sliding_window"]
+)
+@pytest.mark.parametrize("value", [0, -2, 2.0, "8", True])
+def test_sizes_that_may_be_absent_are_whole_numbers_otherwise(field, value):
+    with pytest.raises(ValueError, match=rf"{field} = {value!r}.*at least 1.*gin/models/"):
+        DecoderConfig(**{**SMALL, field: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "width"), [({"rotary_dim": 3}, 3), ({"rotary_dim": 10}, 10), ({"head_dim": 7}, 7)]
+)
+def test_what_is_rotated_is_even_and_fits_a_head(fields, width):
+    most = fields.get("head_dim", 8)
+    with pytest.raises(ValueError, match=rf"rotary_dim = {width}.*even.*\[2, {most}\]"):
+        DecoderConfig(**{**SMALL, "position": "rotary", **fields})
+    DecoderConfig(**{**SMALL, "position": "alibi", **fields})
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_families_are_values_that_survive_json(family):
+    """As a checkpoint keeps them, and as jit's cache needs them."""
+    config = families.config(family)
+    assert hash(config) == hash(families.config(family))
+    fields = dataclasses.asdict(config)
+    assert json.loads(json.dumps(fields)) == fields
+
+
+def test_widths_have_defaults():
+    config = DecoderConfig(**SMALL)
+    assert (config.kv_heads, config.token_width, config.rotary_width) == (3, 16, 8)
+    config = DecoderConfig(**SMALL, num_kv_heads=1, token_dim=4, rotary_dim=2)
+    assert (config.kv_heads, config.token_width, config.rotary_width) == (1, 4, 2)
 
 
 def test_configurations_are_values():

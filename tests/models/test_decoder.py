@@ -11,9 +11,11 @@ from flax.core import meta
 from teacherlm_jax.models import config as config_lib
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.models.positions import RopeScaling
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.partitioning import shardings as shardings_lib
-from tests.models import reference
+from tests.models import families, reference
+from tests.models.families import forward, params_of, places, unrolled_params
 from tests.models.reference import SMALL
 
 LENGTH = 12
@@ -34,47 +36,42 @@ VARIANTS = [
 ]
 
 
+# Every other option, alone.
+ROTARY = {"position": "rotary"}
+ALONE = [
+    {"position": "learned", "position_offset": 2},
+    {**ROTARY, "rotary_dim": 4},
+    {**ROTARY, "rotary_dim": 2, "rope_theta": 50.0},
+    {**ROTARY, "rope_scaling": RopeScaling("linear", 3.0)},
+    {
+        **ROTARY,
+        "rope_theta": 500.0,
+        "rope_scaling": RopeScaling("llama3", 4.0, 2.0, 8.0, original_max_positions=96),
+    },
+    {"num_kv_heads": 1},
+    {"num_heads": 6, "num_kv_heads": 2, **ROTARY},
+    {"num_heads": 6, "num_kv_heads": 3},
+    {"gated_mlp": True},
+    {"qk_norm": True},
+    {"qk_norm": True, **ROTARY},
+    {"residual": "post_norm"},
+    {"residual": "parallel"},
+    {"final_norm": False},
+    {"token_dim": 8},
+    {"token_dim": 24, "logits_via_embedding": False},
+    {"sliding_window": 1},
+    {"sliding_window": 5},
+    {"qkv_bias": False},
+    {"attention_out_bias": False},
+    {"mlp_bias": False},
+    {"use_bias": False, "qkv_bias": True},
+    {"use_bias": False, "attention_out_bias": True},
+    {"use_bias": False, "mlp_bias": True, "gated_mlp": True},
+]
+
+
 def config(**overrides):
-    return DecoderConfig(**{**SMALL, **overrides})
-
-
-@functools.cache
-def unrolled_params(cfg):
-    return reference.random_params(cfg)
-
-
-def params_of(cfg):
-    params = unrolled_params(DecoderConfig(**{**cfg.__dict__, "scan_layers": False}))
-    return reference.stack_layers(params) if cfg.scan_layers else params
-
-
-@functools.cache
-def forward(cfg):
-    """Jitted logits of (params, tokens, segment ids, positions, both ways)."""
-    model = Decoder(cfg)
-
-    def logits(params, tokens, segment_ids, positions, both_ways):
-        return model.apply(
-            {"params": params},
-            tokens,
-            tokens,
-            segment_ids,
-            positions,
-            both_ways,
-            enable_dropout=False,
-        )
-
-    return jax.jit(logits)
-
-
-def places(segment_ids):
-    """Positions that begin anew in every segment; 0 in padding, as seqio packs."""
-    found = np.zeros_like(segment_ids)
-    for row, ids in enumerate(segment_ids):
-        for place in range(1, len(ids)):
-            if ids[place] and ids[place] == ids[place - 1]:
-                found[row, place] = found[row, place - 1] + 1
-    return found
+    return DecoderConfig(**{**SMALL, "max_positions": LENGTH, **overrides})
 
 
 def packed_batch():
@@ -90,9 +87,7 @@ def packed_batch():
 # The whole decoder
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(map(str, v.values())))
-def test_logits_are_those_of_the_float64_reference(variant):
-    cfg = config(**variant, scan_layers=False)
+def check_unrolled(cfg):
     tokens, *rest = packed_batch()
     params = unrolled_params(cfg)
     # Not jitted: the operations are compiled once for all variants.
@@ -102,15 +97,25 @@ def test_logits_are_those_of_the_float64_reference(variant):
     assert expected.std() > 0.5
     real = rest[0] != 0
     np.testing.assert_allclose(logits[real], expected[real], atol=3e-5 * np.abs(expected).max())
+    return expected
 
 
-def test_scanned_layers_are_those_of_the_reference_too():
-    cfg = config(**PLAIN)
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(map(str, v.values())))
+def test_logits_are_those_of_the_float64_reference(variant):
+    check_unrolled(config(**variant, scan_layers=False))
+
+
+@pytest.mark.parametrize("variant", ALONE, ids=repr)
+def test_every_option_is_that_of_the_reference(variant):
+    check_unrolled(config(**variant, scan_layers=False))
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_families_are_those_of_the_reference_scanned_and_unrolled(family):
+    expected = check_unrolled(families.config(family, scan_layers=False))
+    cfg = families.config(family)
     tokens, *rest = packed_batch()
     logits = forward(cfg)(params_of(cfg), tokens, *rest)
-    expected = reference.decoder(
-        cfg, unrolled_params(config(**PLAIN, scan_layers=False)), tokens, *rest
-    )
     real = rest[0] != 0
     np.testing.assert_allclose(logits[real], expected[real], atol=3e-5 * np.abs(expected).max())
 
@@ -187,80 +192,6 @@ def test_only_what_may_be_seen_has_a_gradient():
                 assert found[query, key] == 0, (query, key)
 
 
-@functools.cache
-def packed_logits():
-    """Two texts, padded on the right alone, packed in both orders, and padded on the left."""
-    cfg = config()
-    rng = np.random.default_rng(3)
-    one, two = rng.integers(1, 40, 5), rng.integers(1, 40, 6)
-    one[[0, 2, 4]] = 0
-    two[[0, 5]] = 0
-    tokens, segment_ids = np.full((6, LENGTH), 13), np.zeros((6, LENGTH), int)
-    spans = [
-        [(0, one)],
-        [(0, two)],
-        [(0, one), (5, two)],
-        [(0, two), (6, one)],
-        [(7, one)],
-        [(0, one)],
-    ]
-    for row, texts in enumerate(spans):
-        for number, (begin, text) in enumerate(texts, 1):
-            tokens[row, begin : begin + len(text)] = text
-            segment_ids[row, begin : begin + len(text)] = number
-    causal = np.zeros_like(tokens)
-
-    def run(tokens):
-        return np.asarray(
-            forward(cfg)(params_of(cfg), tokens, segment_ids, places(segment_ids), causal)
-        )
-
-    return cfg, (one, two), tokens, run
-
-
-def test_padding_and_packing_change_no_logits():
-    cfg, texts, tokens, run = packed_logits()
-    one, two = (
-        reference.decoder(cfg, unrolled_params(config(scan_layers=False)), text[None])[0]
-        for text in texts
-    )
-    logits = run(tokens)
-    for found in (logits[0, :5], logits[2, :5], logits[3, 6:11], logits[4, 7:]):
-        np.testing.assert_allclose(found, one, atol=1e-5)
-    for found in (logits[1, :6], logits[2, 5:11], logits[3, :6]):
-        np.testing.assert_allclose(found, two, atol=1e-5)
-
-
-def test_editing_a_segment_leaves_the_others_unchanged():
-    _, _, tokens, run = packed_logits()
-    usual = run(tokens)
-    edited = tokens.copy()
-    edited[2, 5:11] = (edited[2, 5:11] + 7) % 40
-    edited[:, 11] = 21  # Padding in all rows but the fifth.
-    edited[4] = tokens[4]
-    edited[4, :7] = 0
-    edited[5, 5:] = 0
-    changed = run(edited)
-    np.testing.assert_array_equal(changed[:2, :6], usual[:2, :6])
-    np.testing.assert_array_equal(changed[2, :5], usual[2, :5])
-    np.testing.assert_array_equal(changed[3, :11], usual[3, :11])
-    np.testing.assert_array_equal(changed[4, 7:], usual[4, 7:])
-    np.testing.assert_array_equal(changed[5, :5], usual[5, :5])
-    assert np.abs(changed[2, 5:11] - usual[2, 5:11]).max() > 0.1
-
-
-def test_id_0_is_a_token_like_any_other():
-    _, (one, _), tokens, run = packed_logits()
-    assert one[2] == 0
-    usual = run(tokens)
-    edited = tokens.copy()
-    edited[0, 2] = 5
-    changed = run(edited)
-    np.testing.assert_array_equal(changed[0, :2], usual[0, :2])
-    # The token itself and all after it feel the change: a 0 was neither masked nor skipped.
-    assert (np.abs(changed[0, 2:5] - usual[0, 2:5]).max(axis=-1) > 1e-3).all()
-
-
 def test_targets_are_never_read():
     cfg = config(**PLAIN, scan_layers=False)
     model, tokens = Decoder(cfg), packed_batch()[0]
@@ -273,16 +204,32 @@ def test_targets_are_never_read():
 # Parameters
 
 
+def sizes_of(cfg, path):
+    """What each axis measures in the parameter at this path."""
+    sizes = {"vocab": 40, "embed": 16, "heads": 4, "kv": 8, "mlp": 24, "norm": 16, "layers": 2}
+    own = {
+        "key": {"heads": cfg.kv_heads},
+        "value": {"heads": cfg.kv_heads},
+        "query_norm": {"norm": 8},
+        "key_norm": {"norm": 8},
+        "token_embedder": {"embed": cfg.token_width},
+        "position_embedder": {"positions": families.MAX_POSITIONS + 2},
+        "project_in": {"token_embed": cfg.token_width},
+        "project_out": {"token_embed": cfg.token_width},
+    }
+    return {**sizes, **own.get(path[-2].key, {})}
+
+
 @pytest.mark.parametrize("scan_layers", [True, False])
-@pytest.mark.parametrize("variant", [{}, PLAIN], ids=["default", "plain"])
-def test_every_parameter_has_known_axes_a_name_a_dimension(variant, scan_layers):
-    model = Decoder(config(**variant, scan_layers=scan_layers))
+@pytest.mark.parametrize("family", families.NAMES)
+def test_every_parameter_has_known_axes_a_name_a_dimension(family, scan_layers):
+    cfg = families.config(family, scan_layers=scan_layers)
     row = jax.ShapeDtypeStruct((1, 1), jnp.int32)
     boxed = jax.eval_shape(
-        lambda row: model.init(jax.random.key(0), row, row, enable_dropout=False)["params"], row
+        lambda row: Decoder(cfg).init(jax.random.key(0), row, row, enable_dropout=False)["params"],
+        row,
     )
     known = dict(rules_lib.LOGICAL_AXIS_RULES)
-    sizes = {"vocab": 40, "embed": 16, "heads": 3, "kv": 8, "mlp": 24, "norm": 16, "layers": 2}
     leaves = jax.tree_util.tree_leaves_with_path(
         boxed, is_leaf=lambda leaf: isinstance(leaf, meta.AxisMetadata)
     )
@@ -291,6 +238,7 @@ def test_every_parameter_has_known_axes_a_name_a_dimension(variant, scan_layers)
     for path, leaf in leaves:
         assert isinstance(leaf, meta.AxisMetadata), path
         assert set(leaf.names) <= known.keys(), path
+        sizes = sizes_of(cfg, path)
         assert leaf.unbox().shape == tuple(sizes[name] for name in leaf.names), path
         assert (leaf.names[0] == "layers") == (scan_layers and path[0].key == "layers"), path
         assert functools.reduce(lambda tree, key: tree[key.key], path, names) == leaf.names
@@ -343,6 +291,16 @@ def test_decoding_while_filling_is_refused():
     row = jnp.zeros((1, 1), jnp.int32)
     with pytest.raises(ValueError, match="decode and prefill are both True"):
         Decoder(config()).init(jax.random.key(0), row, row, decode=True, prefill=True)
+
+
+@pytest.mark.parametrize("family", ["opt", "opt_350m"])
+def test_more_tokens_than_learned_positions_are_refused(family):
+    model = Decoder(families.config(family))
+    most = jnp.zeros((1, families.MAX_POSITIONS), jnp.int32)
+    jax.eval_shape(lambda: model.init(jax.random.key(0), most))
+    message = r"rows of 15 tokens, but the model has 14 learned positions.*max_positions.*shorten"
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 15), jnp.int32)))
 
 
 # Dropout

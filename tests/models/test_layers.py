@@ -8,6 +8,7 @@ from flax.core import meta
 
 from teacherlm_jax.models import layers
 from teacherlm_jax.models.config import DecoderConfig
+from tests.models import reference
 from tests.models.reference import SMALL
 
 RNG = np.random.default_rng(0)
@@ -84,6 +85,17 @@ def test_norms_are_their_formulas(norm):
     np.testing.assert_allclose(module.apply({"params": params}, x), expected, atol=1e-5)
 
 
+def test_a_norm_may_be_of_another_kind_than_the_configurations():
+    x = normal(2, 3, 8)
+    for norm, kind in (("layernorm", "rmsnorm"), ("rmsnorm", "layernorm")):
+        own = layers.Norm(config(norm=norm), kind=kind)
+        usual = layers.Norm(config(norm=kind))
+        params = jax.tree.map(lambda leaf: normal(*leaf.shape), start(usual, x))
+        assert shapes_of(own, x) == jax.tree.map(jnp.shape, params)
+        found, expected = (module.apply({"params": params}, x) for module in (own, usual))
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_norms_compute_in_float32_whatever_the_type():
     """In bfloat16 the mean of a far-off input alone would be wrong by more than its spread."""
     module = layers.Norm(config(norm="layernorm", dtype="bfloat16"))
@@ -131,3 +143,48 @@ def test_mlp_goes_up_and_down():
     hidden = np.maximum(x.astype(np.float64) @ params["wi"]["kernel"] + params["wi"]["bias"], 0)
     expected = hidden @ params["wo"]["kernel"] + params["wo"]["bias"]
     np.testing.assert_allclose(module.apply({"params": params}, x), expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu"])
+def test_a_gate_multiplies_and_is_activated(activation):
+    """Shazeer 2020: (act(x W) * x V) W2; `wi_0` is W and `wi_1` is V, as in T5X."""
+    module = layers.Mlp(config(mlp_activation=activation, gated_mlp=True))
+    x = normal(2, 3, 16)
+    shapes = shapes_of(module, x)
+    assert set(shapes) == {"wi_0", "wi_1", "wo"}
+    params = jax.tree.map(lambda shape: normal(*shape), shapes, is_leaf=lambda x: type(x) is tuple)
+    gate, linear = (
+        x.astype(np.float64) @ params[name]["kernel"] + params[name]["bias"]
+        for name in ("wi_0", "wi_1")
+    )
+    hidden = reference.activation(activation, gate) * linear
+    expected = hidden @ params["wo"]["kernel"] + params["wo"]["bias"]
+    np.testing.assert_allclose(
+        module.apply({"params": params}, x), expected, atol=3e-6 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize(("use_bias", "mlp_bias"), [(True, False), (False, True)])
+def test_biases_of_the_mlp_may_be_its_own(gated, use_bias, mlp_bias):
+    cfg = config(gated_mlp=gated, use_bias=use_bias, mlp_bias=mlp_bias)
+    for name, shapes in shapes_of(layers.Mlp(cfg), normal(1, 2, 16)).items():
+        assert ("bias" in shapes) == mlp_bias, name
+
+
+def test_learned_positions_begin_after_the_offset():
+    module = layers.PositionEmbed(config(position="learned", max_positions=9, position_offset=2))
+    places = np.array([[0, 1, 8], [3, 0, 0]])
+    assert shapes_of(module, places) == {"embedding": (11, 16)}
+    table = normal(11, 16)
+    found = module.apply({"params": {"embedding": table}}, places)
+    np.testing.assert_array_equal(found, table[2:][places])
+    # Rows that have ended go on past the last position; they must stay finite.
+    beyond = module.apply({"params": {"embedding": table}}, np.array([[9, 100]]))
+    np.testing.assert_array_equal(beyond[0], table[[10, 10]])
+
+
+def test_a_narrow_token_embedding_is_a_narrow_table():
+    assert shapes_of(layers.Embed(config(token_dim=8)), np.zeros((1, 1), np.int32)) == {
+        "embedding": (40, 8)
+    }

@@ -8,15 +8,15 @@ from flax import linen as nn
 from flax.core import meta
 from jax.sharding import NamedSharding, PartitionSpec
 
+from teacherlm_jax.models import parameters
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.partitioning import shardings as shardings_lib
-from teacherlm_jax.training import state as state_lib
 from teacherlm_jax.training.optimizer import AdamW, Muon
 from teacherlm_jax.training.placement import Placement
-from tests.models import reference
+from tests.models import families, reference
 
 CONFIG = DecoderConfig(
     vocab_size=40,
@@ -82,7 +82,7 @@ def test_every_parameter_has_its_sharding(mesh, scan_layers):
             for number in range(2)
         }
         expected = {**rest, **blocks}
-    found = shardings_lib.tree_shardings(state_lib.boxed_params(model), mesh)
+    found = shardings_lib.tree_shardings(parameters.boxed_params(model), mesh)
     specs = {name_of(path): leaf.spec for path, leaf in jax.tree.leaves_with_path(found)}
     assert specs == expected
 
@@ -90,7 +90,7 @@ def test_every_parameter_has_its_sharding(mesh, scan_layers):
 @pytest.mark.parametrize("optimizer", [AdamW(1e-3), Muon(1e-3)], ids=["AdamW", "Muon"])
 def test_every_leaf_of_the_optimizers_state_lies_as_its_parameter(mesh, optimizer):
     model = Decoder(CONFIG)
-    built = optimizer.build(state_lib.boxed_params(model))
+    built = optimizer.build(parameters.boxed_params(model))
     state = Placement(model, built, mesh).abstract_state
     mirrored = {}
     for path, leaf in jax.tree.leaves_with_path(state.opt_state):
@@ -117,7 +117,7 @@ def test_every_leaf_of_the_optimizers_state_lies_as_its_parameter(mesh, optimize
 def test_arrays_lie_as_said_and_logits_are_those_of_the_reference(mesh):
     model = Decoder(CONFIG)
     whole = reference.random_params(CONFIG)
-    shardings = shardings_lib.tree_shardings(state_lib.boxed_params(model), mesh)
+    shardings = shardings_lib.tree_shardings(parameters.boxed_params(model), mesh)
     params = jax.device_put(reference.stack_layers(whole), shardings)
     kernel = params["layers"]["mlp"]["wi"]["kernel"]
     assert kernel.shape == (2, 16, 24)
@@ -133,6 +133,76 @@ def test_arrays_lie_as_said_and_logits_are_those_of_the_reference(mesh):
     assert found.sharding.spec == P(("data", "fsdp"), None, "tensor")
     expected = reference.decoder(CONFIG, whole, tokens)
     np.testing.assert_allclose(found, expected, atol=3e-5 * np.abs(expected).max())
+
+
+# Axes of parameters that the configuration above lacks.
+MESHES = [
+    mesh_lib.MeshConfig(fsdp=8),
+    mesh_lib.MeshConfig(fsdp=4, tensor=2),
+    mesh_lib.MeshConfig(data=2, fsdp=2, tensor=2),
+]
+OF_FAMILIES = {
+    "position_embedder/embedding": P(None, "fsdp"),
+    "project_in/kernel": P(None, "fsdp"),
+    "project_out/kernel": P("fsdp", None),
+    "layers/self_attention/query_norm/scale": P(None, None),
+    "layers/self_attention/key_norm/scale": P(None, None),
+    "layers/mlp/wi_0/kernel": P(None, "fsdp", "tensor"),
+    "layers/mlp/wi_1/kernel": P(None, "fsdp", "tensor"),
+    "layers/mlp/wi_0/bias": P(None, "tensor"),
+    "layers/mlp/wi_1/bias": P(None, "tensor"),
+    **{
+        f"layers/{name}/{leaf}": P(None, None)
+        for name in ("post_self_attention_norm", "post_mlp_norm")
+        for leaf in ("scale", "bias")
+    },
+}
+
+
+@pytest.mark.parametrize("mesh_config", MESHES, ids=repr)
+def test_parameters_of_every_family_lie_over_every_mesh(mesh_config):
+    mesh, seen = mesh_lib.make_mesh(mesh_config), set()
+    for family in families.NAMES:
+        boxed_params = parameters.boxed_params(Decoder(families.config(family)))
+        found = shardings_lib.tree_shardings(boxed_params, mesh)
+        shapes = meta.unbox(boxed_params)
+        for (path, sharding), leaf in zip(
+            jax.tree.leaves_with_path(found), jax.tree.leaves(shapes), strict=True
+        ):
+            name = name_of(path)
+            assert sharding.spec == {**EXPECTED, **OF_FAMILIES}[name], (family, name)
+            sharding.shard_shape(leaf.shape)  # Raises where a dimension does not divide.
+            seen.add(name)
+    assert {name for name in OF_FAMILIES if "mlp/wi_" not in name or "kernel" in name} <= seen
+
+
+def test_fewer_key_value_heads_than_shards_are_an_error_that_names_the_parameter():
+    boxed_params = parameters.boxed_params(Decoder(families.config("llama")))
+    message = (
+        r"\['self_attention'\]\['key'\]\['kernel'\]: dimension heads of 2 does not divide over "
+        r"mesh axes tensor of 4 devices; choose a mesh size that divides 2: \[1, 2\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        shardings_lib.tree_shardings(
+            boxed_params, mesh_lib.make_mesh(mesh_lib.MeshConfig(fsdp=2, tensor=4))
+        )
+
+
+@pytest.mark.parametrize(("family", "mesh_config"), [("llama", MESHES[1]), ("neox", MESHES[2])])
+def test_eight_devices_give_the_logits_of_one(family, mesh_config):
+    cfg, mesh = families.config(family), mesh_lib.make_mesh(mesh_config)
+    params, tokens = families.params_of(cfg), np.random.default_rng(0).integers(0, 40, (8, 12))
+    placed = jax.device_put(
+        params, shardings_lib.tree_shardings(parameters.boxed_params(Decoder(cfg)), mesh)
+    )
+    segment_ids = np.ones_like(tokens)
+    rest = (segment_ids, families.places(segment_ids), np.zeros_like(tokens))
+    expected = families.forward(cfg)(params, tokens, *rest)
+    with rules_lib.activate(mesh):
+        rows = jax.device_put((tokens, *rest), shardings_lib.batch_sharding(mesh))
+        found = families.forward(cfg)(placed, *rows)
+    assert len(found.sharding.device_set) == 8
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_bare_leaves_are_replicated_and_masked_ones_stay_empty(mesh):

@@ -71,6 +71,14 @@ def test_options_of_any_length_match_whole_forward_passes(scan_layers):
     check(found_BO, model, params, contexts, options)
 
 
+@pytest.mark.parametrize("family", ["opt_350m", "llama", "mistral", "neox"])
+def test_options_of_other_families_match_whole_forward_passes(family):
+    model, params = tiny.of_family(family)
+    arrays, contexts, options = questions(3, count=4)
+    found_BO = np.asarray(jitted(model, False)(params, arrays))
+    check(found_BO, model, params, contexts, options)
+
+
 def test_single_tokens_match_whole_forward_passes_and_the_general_way():
     model, params = tiny.make()
     arrays, contexts, options = questions(1)

@@ -69,6 +69,37 @@ def test_scores_match_whole_forward_passes():
             assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parametrize("single", [True, False], ids=["letters", "texts"])
+def test_renaming_tokens_so_that_a_real_one_gets_id_0_changes_no_score(single):
+    params = tiny.make()[1]
+    names = (np.arange(tiny.VOCAB_SIZE) + 5) % tiny.VOCAB_SIZE
+    renamed = jax.tree.map(np.array, params)
+    renamed["token_embedder"]["embedding"][names] = params["token_embedder"]["embedding"]
+    renamed["logits_dense"]["kernel"][:, names] = params["logits_dense"]["kernel"]
+    # What is called 0 then stands in prompts and options, at their ends too.
+    zero = int(np.argwhere(names == 0)[0, 0])
+    longer = [] if single else [zero]
+    asked = [
+        *questions(single),
+        Question("ends", (zero, 5, zero), [[zero, *longer], [3, *longer], [*longer, 4]]),
+    ]
+    again = [
+        Question(
+            one.question_id,
+            names[np.array(one.prompt_tokens)].tolist(),
+            [names[np.array(option)].tolist() for option in one.options],
+        )
+        for one in asked
+    ]
+    assert any(0 in option for one in again for option in one.options)
+    usual = score(asked, ScoringPolicy(max_length=40, bos_id=0))
+    policy = ScoringPolicy(max_length=40, bos_id=int(names[0]))
+    found = scorer(policy).score(renamed, again)
+    assert told(found) == told(usual)
+    for one, two in zip(usual, found):
+        np.testing.assert_allclose(one.log_likelihoods, two.log_likelihoods, atol=2e-5)
+
+
 def test_single_tokens_cost_one_row_a_question():
     seen = []
     asked = questions(True, 16)

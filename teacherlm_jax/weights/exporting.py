@@ -1,0 +1,312 @@
+"""From a checkpoint of ours to a directory that `transformers` loads.
+
+Tensors are written one at a time in the type that they once came in. config.json comes last, so
+that a directory without it was not finished.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+
+from teacherlm_jax.checkpoints import manager, restore
+from teacherlm_jax.metrics.progress import Progress
+from teacherlm_jax.models.config import DecoderConfig, from_dict
+from teacherlm_jax.models.parameters import paths
+from teacherlm_jax.weights import catalogue, importing, model_card, output, safetensors_file
+from teacherlm_jax.weights import rules as rules_lib
+from teacherlm_jax.weights.accounting import PARAMETER_TYPES, expanded
+from teacherlm_jax.weights.config_fields import FILE_NAME
+from teacherlm_jax.weights.directory import SAFETENSORS
+from teacherlm_jax.weights.family import Family
+from teacherlm_jax.weights.rules import LAYERS, Rule
+from teacherlm_jax.weights.tensors import WeightsError
+
+TYPES = {dtype.name: dtype for dtype in PARAMETER_TYPES}
+
+_INDEX = f"{SAFETENSORS}.index.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings:
+    """What is exported, and how.
+
+    Attributes:
+      source: the folder of an import, or a `checkpoints` folder.
+      target: a folder that is not there, or empty.
+      like: the folder of an import, or a Hugging Face directory, whose tokenizer, licence, names
+        and types are taken over; by default `source` where that is an import.
+      dtype: key of `TYPES` for all tensors; None: that of the import, else that of the checkpoint.
+      license_file: its text goes beside the weights in place of the import's.
+      license_id: for the model card, as "apache-2.0".
+      replica: which one, where several models were trained together.
+      shard_bytes: most bytes of a file of weights; one tensor may exceed it.
+    """
+
+    source: str
+    target: str
+    like: str | None = None
+    dtype: str | None = None
+    license_file: str | None = None
+    license_id: str | None = None
+    replica: int | None = None
+    shard_bytes: int = 5 * 10**9
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+      folder: the directory.
+      family: model_type of its config.json.
+      tensors: how many.
+      file_bytes: bytes of them all.
+    """
+
+    folder: epath.Path
+    family: str
+    tensors: int
+    file_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    """A tensor to be written: its rules (several where it is fused), its block, its type."""
+
+    name: str
+    layer: int
+    rules: tuple[Rule, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def export_model(settings: ExportSettings, mesh: Mesh) -> Exported:
+    """Exports a checkpoint; runs in one process.
+
+    Args:
+      settings: what, and how.
+      mesh: where the parameters lie while they are written.
+
+    Raises:
+      WeightsError: no family has models of this shape, the checkpoint and `like` differ, or the
+        target is not empty.
+      FileNotFoundError: there is no checkpoint.
+      manager.CheckpointError: it is damaged.
+    """
+    if jax.process_count() > 1:
+        raise WeightsError(
+            f"an export runs in one process, but there are {jax.process_count()}: run it in one."
+        )
+    folder = epath.Path(settings.target)
+    output.check_new(folder)
+    plan = _plan(settings)
+    loaded = restore.load_as_saved(plan.checkpoint_dir, plan.config, mesh)
+    params = loaded.params
+    if loaded.replicas is not None:
+        if settings.replica is None:
+            raise WeightsError(
+                f"{loaded.path} holds {loaded.replicas} models that were trained together: say "
+                f"which by a replica from 0 to {loaded.replicas - 1}."
+            )
+        params = loaded.replica(settings.replica)
+    tensors = list(_tensors(plan, paths(params)))
+    with output.new_folder(folder):
+        _write_weights(tensors, paths(params), plan.config, folder, settings.shard_bytes)
+        _write_texts(settings, plan, folder, sum(leaf.size for leaf in jax.tree.leaves(params)))
+    return Exported(folder, plan.family.model_type, len(tensors), sum(map(_size, tensors)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """An export, checked: the checkpoint, its model, and what is taken over from an import."""
+
+    checkpoint_dir: epath.Path
+    config: DecoderConfig
+    family: Family
+    originals: epath.Path | None
+    record: Mapping[str, Any]
+    dtype: np.dtype | None
+
+
+def _plan(settings: ExportSettings) -> _Plan:
+    source = epath.Path(settings.source)
+    is_import = (source / importing.CHECKPOINTS).is_dir()
+    if is_import:
+        output.check_finished(source)
+    checkpoint_dir = source / importing.CHECKPOINTS if is_import else source
+    checkpoints, step = manager.latest(checkpoint_dir)
+    with checkpoints:
+        config = from_dict(checkpoints.metadata(step)["model"])
+    if settings.dtype is not None and settings.dtype not in TYPES:
+        raise WeightsError(f"dtype = {settings.dtype!r}, but it must be one of {sorted(TYPES)}.")
+    dtype = None if settings.dtype is None else TYPES[settings.dtype]
+    like = settings.like or (str(source) if (source / importing.RECORD).is_file() else None)
+    if like is None:
+        return _Plan(checkpoint_dir, config, catalogue.family_of(config), None, {}, dtype)
+    originals, record = _like(epath.Path(like))
+    family, theirs = catalogue.read_config(originals)
+    if catalogue.resolved(theirs) != catalogue.resolved(config):
+        differs = ", ".join(catalogue.unlike(theirs, config))
+        raise WeightsError(
+            f"{like} is of another model than {checkpoint_dir} ({differs} differ): name the import "
+            "that the training began from, or leave it away."
+        )
+    return _Plan(checkpoint_dir, config, family, originals, record, dtype)
+
+
+def _like(like: epath.Path) -> tuple[epath.Path, Mapping[str, Any]]:
+    """The folder of the original files, and what is known of names and types."""
+    if (like / importing.ORIGINALS).is_dir():
+        return like / importing.ORIGINALS, importing.read_record(like)
+    output.check_finished(like)
+    return like, importing.record_of(like)
+
+
+def _tensors(plan: _Plan, leaves: Mapping[str, jax.Array]) -> Iterator[_Tensor]:
+    """Every tensor of the family, with the type that it is written in."""
+    sizes = rules_lib.axis_sizes(plan.config)
+    grouped: dict[str, list[tuple[int, Rule]]] = {}
+    for bare, layer, rule in expanded(plan.family.rules(plan.config), plan.config.num_layers):
+        is_bare = rule.in_head or not plan.record.get("has_prefix", True)
+        name = bare if is_bare else plan.family.prefix + bare
+        grouped.setdefault(name, []).append((layer, rule))
+    if plan.record.get("tied_head"):
+        grouped[plan.record["tied_head"]] = next(
+            rules for rules in grouped.values() if rules[0][1].ours == "token_embedder/embedding"
+        )
+    for name, found in grouped.items():
+        layer, rules = found[0][0], tuple(rule for _, rule in found)
+        path, _ = _place(rules[0], layer, leaves)
+        dtype = plan.dtype or _recorded_type(plan.record, name) or np.dtype(leaves[path].dtype)
+        yield _Tensor(name, layer, rules, rules[0].their_shape(sizes), dtype)
+
+
+def _recorded_type(record: Mapping[str, Any], name: str) -> np.dtype | None:
+    if not record:
+        return None
+    return TYPES[record["other_dtypes"].get(name, record["dtype"])]
+
+
+def _place(rule: Rule, layer: int, leaves: Mapping[str, jax.Array]) -> tuple[str, int | None]:
+    """Path of a rule's parameter, and the index on its layer axis where it has one."""
+    if rule.ours in leaves:
+        return rule.ours, layer if rule.is_layered else None
+    return rule.ours.replace(LAYERS, f"{LAYERS}_{layer}", 1), None
+
+
+def _assemble(
+    tensor: _Tensor, leaves: Mapping[str, jax.Array], sizes: Mapping[str, int]
+) -> np.ndarray:
+    """A tensor of theirs from its parameters of ours, cast on the host as NumPy rounds."""
+    out = np.empty(tensor.rules[0].view_shape(sizes), tensor.dtype)
+    for rule in tensor.rules:
+        path, layer = _place(rule, tensor.layer, leaves)
+        values = leaves[path] if layer is None else leaves[path][layer]
+        rule.write(np.asarray(values).astype(tensor.dtype), out)
+    return out.reshape(tensor.shape)
+
+
+def _size(tensor: _Tensor) -> int:
+    return math.prod(tensor.shape) * tensor.dtype.itemsize
+
+
+def _shards(tensors: Sequence[_Tensor], shard_bytes: int) -> list[list[_Tensor]]:
+    shards: list[list[_Tensor]] = [[]]
+    used = 0
+    for tensor in tensors:
+        if shards[-1] and used + _size(tensor) > shard_bytes:
+            shards.append([])
+            used = 0
+        shards[-1].append(tensor)
+        used += _size(tensor)
+    return shards
+
+
+def _file_name(number: int, count: int) -> str:
+    """Name of a file of weights, as transformers looks for it."""
+    stem, _, suffix = SAFETENSORS.rpartition(".")
+    return SAFETENSORS if count == 1 else f"{stem}-{number:05}-of-{count:05}.{suffix}"
+
+
+def _write_weights(
+    tensors: Sequence[_Tensor],
+    leaves: Mapping[str, jax.Array],
+    config: DecoderConfig,
+    folder: epath.Path,
+    shard_bytes: int,
+) -> None:
+    sizes = rules_lib.axis_sizes(config)
+    shards = _shards(tensors, shard_bytes)
+    by_name = {tensor.name: tensor for tensor in tensors}
+    weight_map: dict[str, str] = {}
+    done = 0
+    with Progress("export", len(tensors), unit="tensor") as bar:
+
+        def read(name: str) -> np.ndarray:
+            nonlocal done
+            done += 1
+            bar.update(done)
+            return _assemble(by_name[name], leaves, sizes)
+
+        for number, shard in enumerate(shards, 1):
+            file = _file_name(number, len(shards))
+            entries = [(tensor.name, tensor.dtype, tensor.shape) for tensor in shard]
+            safetensors_file.write(folder / file, entries, read)
+            weight_map.update(dict.fromkeys((tensor.name for tensor in shard), file))
+    if len(shards) > 1:
+        index = {
+            "metadata": {"total_size": sum(map(_size, tensors))},
+            "weight_map": dict(sorted(weight_map.items())),
+        }
+        (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _write_texts(
+    settings: ExportSettings, plan: _Plan, folder: epath.Path, parameters: int
+) -> None:
+    """Tokenizer, licence and model card; config.json last."""
+    config = {
+        "architectures": [plan.family.architecture],
+        "model_type": plan.family.model_type,
+        **plan.family.write_config(plan.config),
+    }
+    kept = [] if plan.originals is None else importing.kept_files(plan.originals)
+    contents: dict[str, Callable[[], bytes]] = {path.name: path.read_bytes for path in kept}
+    if FILE_NAME in contents:
+        config = json.loads(contents.pop(FILE_NAME)())
+    types = [name for name in ("dtype", "torch_dtype") if name in config] or ["torch_dtype"]
+    usual = plan.dtype.name if plan.dtype is not None else plan.record.get("dtype", "float32")
+    config.update(dict.fromkeys(types, usual))
+    card = model_card.Card(
+        family=plan.family.model_type,
+        architecture=plan.family.architecture,
+        parameters=parameters,
+        dtype=usual,
+        source_card=contents.pop("README.md", bytes)().decode("utf-8", errors="replace"),
+        license_id=settings.license_id,
+    )
+    if settings.license_file is not None:
+        contents = {name: read for name, read in contents.items() if not _is_license(name)}
+        contents["LICENSE"] = functools.partial(_read_license, settings.license_file)
+    if not any(map(_is_license, contents)):
+        contents["LICENSE"] = functools.partial(str.encode, model_card.unknown_license(card))
+    contents["README.md"] = functools.partial(str.encode, model_card.text(card))
+    for name, read in contents.items():
+        (folder / name).write_bytes(read())
+    (folder / FILE_NAME).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _is_license(name: str) -> bool:
+    return name.upper().startswith(("LICENSE", "LICENCE"))
+
+
+def _read_license(path: str) -> bytes:
+    return epath.Path(path).read_bytes()

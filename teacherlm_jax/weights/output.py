@@ -1,0 +1,83 @@
+"""An output folder that is either finished or gone.
+
+While it is written it holds a marker. An error removes all that was written; a process that was
+killed leaves the marker, and the next run on the same folder starts over.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from etils import epath
+
+from teacherlm_jax.partitioning import hosts
+from teacherlm_jax.weights.tensors import WeightsError
+
+UNFINISHED = "UNFINISHED"
+
+
+def check_new(folder: epath.Path) -> None:
+    """Checks that a folder may be written to: it is not there, empty, or was never finished.
+
+    Raises:
+      WeightsError: it holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise WeightsError(f"{folder} is a file, but the output is a folder: give another path.")
+    if folder.is_dir() and not (folder / UNFINISHED).exists():
+        found = sorted(path.name for path in folder.iterdir())
+        if found:
+            raise WeightsError(
+                f"{folder} is not empty (it holds {', '.join(found[:5])}): give a new folder, or "
+                "delete this one first."
+            )
+
+
+def check_finished(folder: epath.Path) -> None:
+    """Checks that a folder to be read was written to its end.
+
+    Raises:
+      WeightsError: a process was killed while it wrote there.
+    """
+    if (folder / UNFINISHED).exists():
+        raise WeightsError(
+            f"{folder} was never finished (it holds {UNFINISHED}): run the command that writes it "
+            "again."
+        )
+
+
+@contextlib.contextmanager
+def new_folder(folder: epath.Path) -> Iterator[None]:
+    """Makes the folder; whoever leaves by an error leaves nothing in it. Of several hosts one acts.
+
+    Raises:
+      WeightsError: as `check_new`.
+    """
+    was_there = folder.is_dir()
+
+    def begin() -> None:
+        check_new(folder)
+        _clear(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / UNFINISHED).write_text("Being written, or given up: do not read.\n")
+
+    hosts.on_first_host(f"making {folder}", begin)
+    try:
+        yield
+    except BaseException:
+        # Not in step with other hosts, which may wait elsewhere: the folder is theirs as well, and
+        # to remove what is there harms nothing that is finished.
+        with contextlib.suppress(OSError):
+            if was_there:
+                _clear(folder)
+            else:
+                folder.rmtree(missing_ok=True)
+        raise
+    hosts.on_first_host(f"finishing {folder}", lambda: (folder / UNFINISHED).unlink())
+
+
+def _clear(folder: epath.Path) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            path.rmtree()
+        else:
+            path.unlink()
