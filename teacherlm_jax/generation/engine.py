@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 from jax.sharding import Mesh
 
 from teacherlm_jax.generation import batching, sampling
 from teacherlm_jax.generation import decode as decode_lib
 from teacherlm_jax.generation.placement import Placement
 from teacherlm_jax.metrics.finite import NonFiniteError
+from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import rules as rules_lib
 
 Progress = Callable[[int, int], None]
@@ -63,7 +63,7 @@ class GenerationResult:
 
 @functools.lru_cache(maxsize=32)
 def _functions(
-    model: nn.Module,
+    model: Decoder,
     policy: sampling.Policy,
     max_new_tokens: int,
     max_length: int,
@@ -111,7 +111,7 @@ class Generator:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Decoder,
         params: Any,
         *,
         max_new_tokens: int,
@@ -129,7 +129,7 @@ class Generator:
         """Configures; compiles nothing.
 
         Args:
-          model: a decoder with T5X's decoder-only signature; its configuration must be hashable.
+          model: the decoder.
           params: its parameters, placed by the caller where there is a mesh.
           max_new_tokens: most tokens to write after a prompt.
           max_length: most tokens of prompt and new tokens together.
@@ -152,6 +152,7 @@ class Generator:
                 f"max_new_tokens = {max_new_tokens} and max_length = {max_length}, but at least 1 "
                 "new token and 1 prompt token must fit: lower max_new_tokens or raise max_length."
             )
+        model.config.check_row_length(max_length, "max_length")
         self._placement = Placement(mesh, rules)
         self._placement.check_batch_size(batch_size)
         self.max_new_tokens = max_new_tokens
@@ -162,7 +163,7 @@ class Generator:
         self._bos = () if bos_id is None else (bos_id,)
         self._batch_size = batch_size
         self._buckets = batching.resolve_buckets(buckets, max_length)
-        self._vocab_size = valid_vocab_size or getattr(model.config, "vocab_size", None)
+        self._vocab_size = valid_vocab_size or model.config.vocab_size
         self._key_data = np.asarray(jax.random.key_data(sampling.run_key(seed)))
         self._prefill, self._decode = _functions(
             model, policy, max_new_tokens, max_length, valid_vocab_size, self._placement
@@ -237,7 +238,7 @@ class Generator:
                 f"{where}: {length} prompt tokens (BOS included) do not fit the largest bucket, "
                 f"{self._buckets[-1]}: add a bucket of at least {length}, or leave buckets None."
             )
-        if self._vocab_size is not None and len(tokens):
+        if len(tokens):
             for token in (min(tokens), max(tokens)):
                 if not 0 <= token < self._vocab_size:
                     raise ValueError(

@@ -107,8 +107,8 @@ class Decoder(nn.Module):
         del decoder_target_tokens, max_decode_length
         if decode and prefill:
             raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
-        self._check_length(decoder_input_tokens.shape[1])
         batch, length = decoder_input_tokens.shape
+        self.config.check_row_length(length, "tokens of a row")
         start_B = None
         if decode or prefill:
             start_B = self._advance(batch, length, prefill_lengths, prefill=bool(prefill))
@@ -125,15 +125,6 @@ class Decoder(nn.Module):
         )
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
         return self._logits(decoder_input_tokens, segments, flags)
-
-    def _check_length(self, length: int) -> None:
-        """Raises where JAX would take the last position for all that come after it."""
-        cfg = self.config
-        if cfg.position == "learned" and cfg.max_positions and length > cfg.max_positions:
-            raise ValueError(
-                f"rows of {length} tokens, but the model has {cfg.max_positions} learned positions "
-                "(DecoderConfig.max_positions): shorten the rows."
-            )
 
     def _rotary(self, positions_BT: jax.Array) -> tuple[jax.Array, jax.Array] | None:
         cfg = self.config

@@ -11,12 +11,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 from jax.sharding import Mesh
 
 from teacherlm_jax.generation import batching
 from teacherlm_jax.generation.placement import Placement
 from teacherlm_jax.metrics.finite import NonFiniteError
+from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.scoring import likelihood, split
 from teacherlm_jax.scoring.scores import (
@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 @functools.lru_cache(maxsize=32)
 def _function(
-    model: nn.Module, max_length: int, single: bool, stacked: bool, placement: Placement
+    model: Decoder, max_length: int, single: bool, stacked: bool, placement: Placement
 ) -> Callable[..., jax.Array]:
     """The jitted likelihood, shared by all scorers that are configured alike."""
 
@@ -72,7 +72,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Decoder,
         policy: ScoringPolicy,
         *,
         batch_size: int = 64,
@@ -83,7 +83,7 @@ class Scorer:
         """Configures; compiles nothing.
 
         Args:
-          model: a decoder with T5X's decoder-only signature; its configuration must be hashable.
+          model: the decoder.
           policy: how options are scored.
           batch_size: rows that run together: questions with options of one token, and
             (question, option) pairs otherwise.
@@ -95,6 +95,7 @@ class Scorer:
         Raises:
           ValueError: a number is out of its range.
         """
+        model.config.check_row_length(policy.max_length, "max_length")
         self.policy = policy
         self._model = model
         self._placement = Placement(mesh, rules)
@@ -102,7 +103,7 @@ class Scorer:
         self._batch_size = batch_size
         self._buckets = batching.resolve_buckets(buckets, policy.max_length)
         self._option_buckets = batching.default_buckets(policy.max_length, smallest=4, factor=4)
-        self._vocab_size = getattr(getattr(model, "config", None), "vocab_size", None)
+        self._vocab_size = model.config.vocab_size
         self._compilations = batching.CompilationCount()
 
     @property
@@ -209,14 +210,13 @@ class Scorer:
                 f"{self._buckets[-1]}: add a bucket of at least {len(result.context)}, or leave "
                 "buckets None."
             )
-        if self._vocab_size is not None:
-            for tokens in (result.context, *result.options):
-                if not 0 <= min(tokens) <= max(tokens) < self._vocab_size:
-                    raise ValueError(
-                        f"{where}: token ids from {min(tokens)} to {max(tokens)}, but they must "
-                        f"lie in [0, {self._vocab_size}): the text was tokenized with another "
-                        "vocabulary than the model's."
-                    )
+        for tokens in (result.context, *result.options):
+            if not 0 <= min(tokens) <= max(tokens) < self._vocab_size:
+                raise ValueError(
+                    f"{where}: token ids from {min(tokens)} to {max(tokens)}, but they must "
+                    f"lie in [0, {self._vocab_size}): the text was tokenized with another "
+                    "vocabulary than the model's."
+                )
         return result
 
     def _results(

@@ -210,6 +210,7 @@ class _Data:
         longest = max(len(example) for table in tables for example in table.examples)
         multiple = students.length_multiple
         length = -(-longest // multiple) * multiple
+        students.model.check_row_length(length, f"length of the rows of {mixture}")
         return cls(mixture, tables, rates, batches_lib.RowFormat(length, students.bos_id))
 
     def batches(self, students: Students, seed: int) -> batches_lib.MixtureBatches:

@@ -191,6 +191,9 @@ def _check_stage(
         restore.check(source, curriculum.model)
     name = curriculum.mixture_name(stage)
     pipeline.check_vocabulary(name, curriculum.model.vocab_size, curriculum.bos_id)
+    curriculum.model.check_row_length(
+        stage.row_length, f"stage {stage.name!r}: sum of task_feature_lengths"
+    )
     row_format = batches_lib.RowFormat(stage.row_length, curriculum.bos_id, stage.loss_on)
     tables, rates = pipeline.load_tables(name, stage.split, loader)
     batches = batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)
