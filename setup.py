@@ -64,8 +64,8 @@ EXTRAS = {
     # and v6e. Both lines move together.
     "tpu": [*GCS, JAX.replace("jax", "jax[tpu]"), "libtpu==0.0.42.*"],
     "gcs": GCS,
-    # Weights and tokenizers of public checkpoints; torch is never needed.
-    "hf": ["safetensors>=0.7", "tokenizers>=0.22"],
+    # Tokenizers of public checkpoints. Their weights need nothing, and torch least of all.
+    "hf": ["tokenizers>=0.22"],
     "launch": ["xmanager>=0.8.5"],
     # seqio's offline cache job.
     "cache": ["apache-beam>=2.77", "google-crc32c>=1.7"],

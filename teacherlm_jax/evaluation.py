@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 import seqio
 import tensorflow as tf
@@ -19,6 +18,7 @@ from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import (
@@ -259,11 +259,7 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
       ValueError: it is damaged or of another model, a prompt is too long, or the folder holds
         something else.
     """
-    if jax.process_count() > 1:
-        raise ValueError(
-            f"evaluation runs on one host, but there are {jax.process_count()} processes: run this "
-            "command in one."
-        )
+    hosts.check_alone("an evaluation")
     pipeline.check_vocabulary(
         settings.mixture_or_task_name, settings.model.vocab_size, settings.bos_id
     )

@@ -99,6 +99,22 @@ def on_first_host(what: str, work: Callable[[], object]) -> None:
         raise failure
 
 
+def check_alone(what: str) -> None:
+    """Checks that there are no other processes.
+
+    Args:
+        what: cannot be done by several, as in "an export".
+
+    Raises:
+        ValueError: there are.
+    """
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"{what} runs in one process, but there are {jax.process_count()}: run this command in"
+            " one."
+        )
+
+
 def wait_for_all(what: str) -> None:
     """Returns when every host has come here."""
     if jax.process_count() > 1:

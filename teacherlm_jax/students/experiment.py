@@ -20,6 +20,7 @@ from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import ScoringPolicy
 from teacherlm_jax.students.subject import Subject
@@ -116,7 +117,7 @@ def check(students: Students, subject: Subject) -> None:
     Raises:
       ValueError: there are several processes, or a question of the evaluation is too long.
     """
-    _check_one_process()
+    hosts.check_alone("training of students, each on a device of its own,")
     room = students.score_max_length - (students.bos_id is not None)
     for split in ("validation", "test"):
         for table in pipeline.load_tables(subject.evaluation, split)[0]:
@@ -127,14 +128,6 @@ def check(students: Students, subject: Subject) -> None:
                         f"score_max_length = {students.score_max_length} leaves room for {room}: "
                         "raise it."
                     )
-
-
-def _check_one_process() -> None:
-    if jax.process_count() > 1:
-        raise ValueError(
-            f"students train on one host, each on a device of its own, but there are "
-            f"{jax.process_count()} processes: run this command in one."
-        )
 
 
 def run(
@@ -154,7 +147,7 @@ def run(
     Raises:
       ValueError: bad configuration or data; found before the first compile.
     """
-    _check_one_process()
+    hosts.check_alone("training of students, each on a device of its own,")
     restore.check(students.start_checkpoint_dir, students.model)
     names = {arm: subject.register_arm(arm, records) for arm in students.arms}
     # The arms share their replay, so its tables are read once.

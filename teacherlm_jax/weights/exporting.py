@@ -20,6 +20,7 @@ from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.models.config import DecoderConfig, from_dict
 from teacherlm_jax.models.parameters import paths
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.weights import catalogue, importing, model_card, output, safetensors_file
 from teacherlm_jax.weights import rules as rules_lib
 from teacherlm_jax.weights.accounting import PARAMETER_TYPES, expanded
@@ -101,10 +102,7 @@ def export_model(settings: ExportSettings, mesh: Mesh) -> Exported:
       FileNotFoundError: there is no checkpoint.
       manager.CheckpointError: it is damaged.
     """
-    if jax.process_count() > 1:
-        raise WeightsError(
-            f"an export runs in one process, but there are {jax.process_count()}: run it in one."
-        )
+    hosts.check_alone("an export")
     folder = epath.Path(settings.target)
     output.check_new(folder)
     plan = _plan(settings)

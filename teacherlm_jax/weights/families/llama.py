@@ -18,6 +18,7 @@ def _common(fields: ConfigFields, default_kv_heads: int | None = None) -> dict[s
     width = fields.integer("hidden_size")
     heads = fields.integer("num_attention_heads")
     theta, scaling, share = rope(fields)
+    fields.require("rope_interleaved", [False], False)
     if share != 1.0:
         fields.refuse("partial_rotary_factor", share, "1: whole heads are rotated")
     return {
