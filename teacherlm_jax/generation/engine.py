@@ -95,6 +95,15 @@ def _functions(
     )
 
 
+def _check_lengths(model: Decoder, max_new_tokens: int, max_length: int) -> None:
+    if max_new_tokens < 1 or max_new_tokens >= max_length:
+        raise ValueError(
+            f"max_new_tokens = {max_new_tokens} and max_length = {max_length}, but at least 1 "
+            "new token and 1 prompt token must fit: lower max_new_tokens or raise max_length."
+        )
+    model.config.check_row_length(max_length, "max_length")
+
+
 class Generator:
     """Writes tokens after prompts.
 
@@ -147,12 +156,7 @@ class Generator:
         Raises:
           ValueError: a number is out of its range.
         """
-        if max_new_tokens < 1 or max_new_tokens >= max_length:
-            raise ValueError(
-                f"max_new_tokens = {max_new_tokens} and max_length = {max_length}, but at least 1 "
-                "new token and 1 prompt token must fit: lower max_new_tokens or raise max_length."
-            )
-        model.config.check_row_length(max_length, "max_length")
+        _check_lengths(model, max_new_tokens, max_length)
         self._placement = Placement(mesh, rules)
         self._placement.check_batch_size(batch_size)
         self.max_new_tokens = max_new_tokens

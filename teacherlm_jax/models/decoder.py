@@ -108,7 +108,9 @@ class Decoder(nn.Module):
         if decode and prefill:
             raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
         batch, length = decoder_input_tokens.shape
-        self.config.check_row_length(length, "tokens of a row")
+        # Packed rows are longer than their segments, and say where those begin.
+        if decoder_positions is None or decode or prefill:
+            self.config.check_row_length(length, "tokens of a row")
         start_B = None
         if decode or prefill:
             start_B = self._advance(batch, length, prefill_lengths, prefill=bool(prefill))
@@ -116,12 +118,9 @@ class Decoder(nn.Module):
             decoder_positions = start_B[:, None] + jnp.arange(length)[None, :]
         elif decoder_positions is None:
             decoder_positions = jnp.broadcast_to(jnp.arange(length)[None, :], (batch, length))
+        rotary_BTR = self._rotary(decoder_positions)
         segments = attention.Segments(
-            decoder_positions,
-            decoder_segment_ids,
-            decoder_causal_attention,
-            start_B,
-            self._rotary(decoder_positions),
+            decoder_positions, decoder_segment_ids, decoder_causal_attention, start_B, rotary_BTR
         )
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
         return self._logits(decoder_input_tokens, segments, flags)

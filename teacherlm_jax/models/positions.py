@@ -106,9 +106,12 @@ def rotary_frequencies(
     Returns:
       float32 [rotary_dim / 2], falling.
     """
-    # In float32 throughout: the rounding of the frequencies is part of what weights have learned.
+    # In float32: the rounding of the frequencies is part of what weights have learned. The power
+    # alone is rounded from float64, since NumPy's of float32 is off by units that torch's is not,
+    # and hundreds of positions make that much of a turn.
     exponents_R = np.arange(0, rotary_dim, 2).astype(np.float32) / np.float32(rotary_dim)
-    frequencies_R = np.float32(1.0) / np.float32(theta) ** exponents_R
+    powers_R = (float(theta) ** exponents_R.astype(np.float64)).astype(np.float32)
+    frequencies_R = np.float32(1.0) / powers_R
     if scaling is not None and scaling.kind == "linear":
         frequencies_R = frequencies_R / scaling.factor
     elif scaling is not None:

@@ -85,6 +85,15 @@ def test_families_are_values_that_survive_json(family):
     assert json.loads(json.dumps(fields)) == fields
 
 
+def test_rows_are_no_longer_than_learned_positions():
+    config = families.config("opt")
+    config.check_row_length(14, "max_length")
+    with pytest.raises(ValueError, match=r"max_length = 15.*14 learned positions.*at most 14"):
+        config.check_row_length(15, "max_length")
+    # Elsewhere the number says what weights were trained for, and forbids nothing.
+    families.config("llama", max_positions=14).check_row_length(15, "max_length")
+
+
 def test_widths_have_defaults():
     config = DecoderConfig(**SMALL)
     assert (config.kv_heads, config.token_width, config.rotary_width) == (3, 16, 8)
