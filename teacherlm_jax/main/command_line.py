@@ -35,6 +35,7 @@ COMMANDS = {
     "train": "train a model through the stages of a gin file",
     "annotate": "let a trained teacher write explanations for questions",
     "evaluate": "evaluate a checkpoint by rank classification",
+    "config": "check, explain and compare configurations",
     "convert": "import public weights, export ours, compare the two",
     "students": "train and compare the students of each arm",
     "models": "list the models that there are gin files for",

@@ -24,12 +24,15 @@ from teacherlm_jax.main.gin_search import ConfigurationError, did_you_mean, near
 _MISSPELT = {"true": "True", "false": "False", "none": "None", "null": "None"}
 
 
-def check_macros(statements: Sequence[Statement], read_by_code: Collection[str] = ()) -> None:
+def check_macros(
+    statements: Sequence[Statement], read_by_code: Collection[str] = (), *, complete: bool = True
+) -> None:
     """Every macro that is set is used, and every macro that is used has a value.
 
     Args:
       statements: all, in order.
       read_by_code: macros that a command reads itself; they count as used.
+      complete: a macro that is still to be given is an error as well.
 
     Raises:
       ConfigurationError: says which, where, and what to pass.
@@ -53,9 +56,9 @@ def check_macros(statements: Sequence[Statement], read_by_code: Collection[str] 
             f"{first.where}: the macro {first.parameter} is used nowhere, so setting it would "
             f"change nothing. {hint}"
         )
-    needed = [
-        name for name in uses if name not in values or values[name].value == MacroUse(REQUIRED)
-    ]
+    absent = [name for name in uses if name not in values]
+    required = [name for name in uses if name in values and _is_required(values[name])]
+    needed = [name for name in uses if name in absent or (complete and name in required)]
     if needed:
         listed = ", ".join(f"{name}{uses[name]}" for name in needed)
         flags = " ".join(f"--gin.{name}=..." for name in needed)
@@ -111,11 +114,12 @@ def check_parameters(known: Sequence[Known]) -> None:
         _check_parameter(item)
 
 
-def check_values(known: Sequence[Known]) -> None:
+def check_values(known: Sequence[Known], *, complete: bool = True) -> None:
     """Every binding has a value of its kind, and every `@function()` all it needs.
 
     Args:
       known: all statements, in order.
+      complete: a value that is still to be given is an error as well.
 
     Raises:
       ConfigurationError: file and line, and what to bind.
@@ -123,11 +127,15 @@ def check_values(known: Sequence[Known]) -> None:
     final = {item.key: item for item in known}
     _check_bare(known)
     for item in final.values():
-        if not item.statement.is_macro and item.statement.value == MacroUse(REQUIRED):
+        if complete and not item.statement.is_macro and _is_required(item.statement):
             raise ConfigurationError(
                 f"{item.statement.where}: {item.name} needs a value: pass --gin.{item.name}=..."
             )
     _check_calls(list(final.values()))
+
+
+def _is_required(statement: Statement) -> bool:
+    return bool(statement.value == MacroUse(REQUIRED))
 
 
 def _check_parameter(item: Known) -> None:

@@ -88,6 +88,15 @@ class _Piece(NamedTuple):
     earlier_imports: Sequence[Import] = ()
 
 
+class _Understood(NamedTuple):
+    """Files and flags, and their statements in order, names resolved."""
+
+    pieces: list[_Piece]
+    flags: list[_Piece]
+    known: list[Known]
+    known_flags: list[Known]
+
+
 def parse(
     gin_files: Sequence[str],
     gin_bindings: Sequence[str] = (),
@@ -112,10 +121,32 @@ def parse(
         module; a value that is required and absent. Says file and line, the nearest name, and
         what to pass.
     """
+    pieces, flags, _, known_flags = understand(
+        gin_files, gin_bindings, gin_search_paths, read_by_code=read_by_code
+    )
+    gin.clear_config()
+    _apply([_text(piece) for piece in [*pieces, *flags]] + [item.as_text() for item in known_flags])
+    logging.debug("configuration:\n%s", config_str())
+    return config_str()
+
+
+def understand(
+    gin_files: Sequence[str],
+    gin_bindings: Sequence[str] = (),
+    gin_search_paths: Sequence[str] = (),
+    *,
+    read_by_code: Collection[str] = (),
+    complete: bool = True,
+) -> _Understood:
+    """Reads and checks as `parse` does, and sets nothing; `complete`: nothing required is absent.
+
+    Raises:
+      ConfigurationError: as `parse`.
+    """
     pieces = [piece for name in gin_files for piece in _read_file(name, gin_search_paths)]
     flags = [_read_flag(binding) for binding in gin_bindings]
     statements = [item for piece in [*pieces, *flags] for item in piece.statements]
-    gin_checks.check_macros(statements, read_by_code)
+    gin_checks.check_macros(statements, read_by_code, complete=complete)
     gin_checks.check_scopes(statements)
     imports = _load_imports([*pieces, *flags])
     known = _know(pieces)
@@ -131,13 +162,9 @@ def parse(
         for item in flag.statements
     ]
     gin_checks.check_parameters([*known, *known_flags])
-    gin_checks.check_values([*known, *known_flags])
+    gin_checks.check_values([*known, *known_flags], complete=complete)
     gin_types.check_types([*known, *known_flags])
-    gin.clear_config()
-    _apply([_text(piece) for piece in [*pieces, *flags]] + [item.as_text() for item in known_flags])
-    configuration = config_str()
-    logging.debug("configuration:\n%s", configuration)
-    return configuration
+    return _Understood(pieces, flags, known, known_flags)
 
 
 def check_names(gin_file: str, search_paths: Sequence[str] = ()) -> None:
