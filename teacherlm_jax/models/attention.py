@@ -4,6 +4,7 @@ Shape legend: B batch, T queries, S keys, D residual width, H query heads, G key
 query heads of a key-value head (H = G x Q), K head width, R rotated pairs.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,11 @@ from teacherlm_jax.models import layers, positions
 
 # Finite, so that a row with nothing to attend to (padding) gives numbers and no NaN.
 MASKED = -1e30
+
+# Queries that attend at a time where no cache is read, and how many such pieces a text has at most:
+# each piece is compiled on its own.
+QUERY_CHUNK = 128
+MOST_CHUNKS = 8
 
 ACTIVATION_AXES = ("activation_batch", "activation_length", "activation_heads", "activation_kv")
 
@@ -39,21 +45,31 @@ class Segments(NamedTuple):
     rotary_BTR: tuple[jax.Array, jax.Array] | None = None
 
 
-def attention_mask(segments: Segments, sliding_window: int | None = None) -> jax.Array:
+def attention_mask(
+    segments: Segments,
+    sliding_window: int | None = None,
+    queries: slice = slice(None),
+    keys: slice = slice(None),
+) -> jax.Array:
     """Boolean mask_B1TS, True where a query may attend to a key.
 
     Known by place and segment, never by token id: id 0 is a real token in many vocabularies.
+
+    Args:
+      segments: of the whole text.
+      sliding_window: see `DecoderConfig`.
+      queries: places of the queries; all by default.
+      keys: places of the keys; all by default.
     """
-    length = segments.positions_BT.shape[1]
-    order_T = jnp.arange(length)
-    mask_BTS = _is_before(order_T[None, :], order_T[None, :], sliding_window)
+    order_1T = jnp.arange(segments.positions_BT.shape[1])[None, :]
+    mask_BTS = _is_before(order_1T[:, queries], order_1T[:, keys], sliding_window)
     if segments.bidirectional_BT is not None:
         prefix_BT = segments.bidirectional_BT.astype(bool)
-        mask_BTS = mask_BTS | (prefix_BT[:, :, None] & prefix_BT[:, None, :])
+        mask_BTS = mask_BTS | (prefix_BT[:, queries, None] & prefix_BT[:, None, keys])
     if segments.segment_ids_BT is not None:
         ids_BT = segments.segment_ids_BT
         # Padding (id 0) sees padding alone, so its rows stay finite and touch nothing real.
-        mask_BTS = mask_BTS & (ids_BT[:, :, None] == ids_BT[:, None, :])
+        mask_BTS = mask_BTS & (ids_BT[:, queries, None] == ids_BT[:, None, keys])
     return mask_BTS[:, None]
 
 
@@ -77,20 +93,109 @@ def dot_product_attention(
 
     Query head h reads key-value head h // Q.
     """
-    batch, length, heads, width = query_BTHK.shape
-    groups = key_BSGK.shape[2]
-    query_BTGQK = query_BTHK.reshape(batch, length, groups, heads // groups, width)
-    logits_BGQTS = jnp.einsum(
-        "BTGQK,BSGK->BGQTS", query_BTGQK, key_BSGK, preferred_element_type=jnp.float32
+    key_BGSK, value_BGSK = jnp.swapaxes(key_BSGK, 1, 2), jnp.swapaxes(value_BSGK, 1, 2)
+    query_BHTK = jnp.swapaxes(query_BTHK, 1, 2)
+    return jnp.swapaxes(_attend(query_BHTK, key_BGSK, value_BGSK, mask_B1TS, bias_BHTS), 1, 2)
+
+
+def _attend(
+    query_BHTK: jax.Array,
+    key_BGSK: jax.Array,
+    value_BGSK: jax.Array,
+    mask_B1TS: jax.Array,
+    bias_BHTS: jax.Array | None,
+) -> jax.Array:
+    """As `dot_product_attention`, heads first; divides sums of values and not every weight."""
+    batch, heads, length, width = query_BHTK.shape
+    groups, keys = key_BGSK.shape[1:3]
+    query_BGNK = (query_BHTK * width**-0.5).reshape(batch, groups, -1, width)  # N = Q x T
+    logits_BGNS = jnp.einsum(
+        "BGNK,BGSK->BGNS", query_BGNK, key_BGSK, preferred_element_type=jnp.float32
     )
-    logits_BGQTS = logits_BGQTS * width**-0.5
+    logits_BHTS = logits_BGNS.reshape(batch, heads, length, keys)
     if bias_BHTS is not None:
-        grouped = (bias_BHTS.shape[0], groups, heads // groups, *bias_BHTS.shape[2:])
-        logits_BGQTS = logits_BGQTS + bias_BHTS.reshape(grouped)
-    logits_BGQTS = jnp.where(mask_B1TS[:, :, None], logits_BGQTS, MASKED)
-    weights_BGQTS = jax.nn.softmax(logits_BGQTS, axis=-1).astype(value_BSGK.dtype)
-    outputs_BTGQK = jnp.einsum("BGQTS,BSGK->BTGQK", weights_BGQTS, value_BSGK)
-    return outputs_BTGQK.reshape(batch, length, heads, -1)
+        logits_BHTS = logits_BHTS + bias_BHTS
+    logits_BHTS = jnp.where(mask_B1TS, logits_BHTS, MASKED)
+    largest_BHT1 = jax.lax.stop_gradient(jnp.max(logits_BHTS, axis=-1, keepdims=True))
+    weights_BHTS = jnp.exp(logits_BHTS - largest_BHT1)
+    sum_BHT1 = jnp.sum(weights_BHTS, axis=-1, keepdims=True)
+    outputs_BGNK = jnp.einsum(
+        "BGNS,BGSK->BGNK",
+        weights_BHTS.astype(value_BGSK.dtype).reshape(batch, groups, -1, keys),
+        value_BGSK,
+        preferred_element_type=jnp.float32,
+    )
+    outputs_BHTK = outputs_BGNK.reshape(batch, heads, length, -1)
+    return (outputs_BHTK / sum_BHT1).astype(value_BGSK.dtype)
+
+
+def chunked_attention(
+    query_BTHK: jax.Array,
+    key_BTGK: jax.Array,
+    value_BTGK: jax.Array,
+    segments: Segments,
+    config: config_lib.DecoderConfig,
+) -> jax.Array:
+    """`dot_product_attention` of a text to itself, some queries at a time.
+
+    The backward pass computes weights, mask and bias again, so that no [T, T] is kept for it, and
+    keys that no query of a piece may see, coming after it or before its window, are not touched:
+    of a causal text in four pieces 5/8 of the products are left.
+
+    Args:
+      query_BTHK: queries.
+      key_BTGK: keys.
+      value_BTGK: values.
+      segments: where the tokens stand, and who may see whom.
+      config: the decoder's.
+
+    Returns:
+      outputs_BTHK in the values' type.
+    """
+    length = query_BTHK.shape[1]
+    chunk = max(QUERY_CHUNK, -(-length // MOST_CHUNKS))
+    slopes_H = positions.alibi_slopes(config.num_heads) if config.position == "alibi" else None
+
+    # One checkpoint around all pieces: around each, slices of the keys would be kept as well.
+    # Blocks are scanned as a rule, and a scan merges nothing back.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def attend(
+        query_BHTK: jax.Array, key_BGTK: jax.Array, value_BGTK: jax.Array, segments: Segments
+    ) -> jax.Array:
+        outputs = []
+        for start in range(0, length, chunk):
+            queries = slice(start, min(start + chunk, length))
+            keys = _keys_seen(queries, length, segments, config.sliding_window)
+            bias_BHTS = None
+            if slopes_H is not None:
+                places_BT = segments.positions_BT
+                bias_BHTS = positions.alibi_bias(
+                    jnp.asarray(slopes_H), places_BT[:, queries], places_BT[:, keys]
+                )
+            mask_B1TS = attention_mask(segments, config.sliding_window, queries, keys)
+            outputs.append(
+                _attend(
+                    query_BHTK[:, :, queries],
+                    key_BGTK[:, :, keys],
+                    value_BGTK[:, :, keys],
+                    mask_B1TS,
+                    bias_BHTS,
+                )
+            )
+        return jnp.concatenate(outputs, axis=2)
+
+    arrays = (jnp.swapaxes(x, 1, 2) for x in (query_BTHK, key_BTGK, value_BTGK))
+    return jnp.swapaxes(attend(*arrays, segments._replace(rotary_BTR=None)), 1, 2)
+
+
+def _keys_seen(
+    queries: slice, length: int, segments: Segments, sliding_window: int | None
+) -> slice:
+    """The places of the keys that some of these queries may see."""
+    if segments.bidirectional_BT is not None:
+        return slice(0, length)
+    first = 0 if sliding_window is None else max(0, queries.start - sliding_window + 1)
+    return slice(first, queries.stop)
 
 
 class SelfAttention(nn.Module):
@@ -117,18 +222,11 @@ class SelfAttention(nn.Module):
         if decode or prefill:
             cached_key_BSGK, cached_value_BSGK = self._update_cache(key_BSGK, value_BSGK, segments)
         if decode and segments.cache_start_B is not None:
-            key_BSGK, value_BSGK = cached_key_BSGK, cached_value_BSGK
-            key_positions_BS = jnp.arange(key_BSGK.shape[1])[None, :]
-            mask_BTS = _is_before(segments.positions_BT, key_positions_BS, cfg.sliding_window)
-            mask_B1TS = mask_BTS[:, None]
+            outputs_BTHK = self._read_cache(
+                query_BTHK, cached_key_BSGK, cached_value_BSGK, segments.positions_BT
+            )
         else:
-            key_positions_BS = segments.positions_BT
-            mask_B1TS = attention_mask(segments, cfg.sliding_window)
-        bias_BHTS = None
-        if cfg.position == "alibi":
-            slopes_H = jnp.asarray(positions.alibi_slopes(cfg.num_heads))
-            bias_BHTS = positions.alibi_bias(slopes_H, segments.positions_BT, key_positions_BS)
-        outputs_BTHK = dot_product_attention(query_BTHK, key_BSGK, value_BSGK, mask_B1TS, bias_BHTS)
+            outputs_BTHK = chunked_attention(query_BTHK, key_BSGK, value_BSGK, segments, cfg)
         outputs_BTHK = nn.with_logical_constraint(
             checkpoint_name(outputs_BTHK, "attention"), ACTIVATION_AXES
         )
@@ -167,6 +265,23 @@ class SelfAttention(nn.Module):
             for x in (query, key, value)
         )
         return query, key, value
+
+    def _read_cache(
+        self,
+        query_BTHK: jax.Array,
+        key_BSGK: jax.Array,
+        value_BSGK: jax.Array,
+        positions_BT: jax.Array,
+    ) -> jax.Array:
+        """Attention of new tokens to the whole cache, what is not written yet masked out."""
+        cfg = self.config
+        key_positions_BS = jnp.arange(key_BSGK.shape[1])[None, :]
+        mask_BTS = _is_before(positions_BT, key_positions_BS, cfg.sliding_window)
+        bias_BHTS = None
+        if cfg.position == "alibi":
+            slopes_H = jnp.asarray(positions.alibi_slopes(cfg.num_heads))
+            bias_BHTS = positions.alibi_bias(slopes_H, positions_BT, key_positions_BS)
+        return dot_product_attention(query_BTHK, key_BSGK, value_BSGK, mask_BTS[:, None], bias_BHTS)
 
     def _update_cache(
         self, key_BTGK: jax.Array, value_BTGK: jax.Array, segments: Segments

@@ -55,9 +55,15 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A decoder-only language model with the call signature of T5X's decoder-only network."""
+    """A decoder-only language model with the call signature of T5X's decoder-only network.
+
+    Attributes:
+      config: its dimensions and variants.
+      return_hidden: stop before the projection to logits; see `output_table`.
+    """
 
     config: config_lib.DecoderConfig
+    return_hidden: bool = False
 
     @property
     def scan_layers(self) -> bool:
@@ -98,7 +104,8 @@ class Decoder(nn.Module):
           prefill_lengths: int32 [B], the prompts' lengths; T by default.
 
         Returns:
-          float32 logits [B, T, V].
+          float32 logits [B, T, V]; with `return_hidden` what they are a projection of, in the
+          computation type.
 
         Raises:
           ValueError: decode and prefill are both asked for, or there are more tokens than learned
@@ -124,6 +131,12 @@ class Decoder(nn.Module):
         )
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
         return self._logits(decoder_input_tokens, segments, flags)
+
+    def output_table(self, params: Any) -> jax.Array:
+        """The projection to logits [V, D] among the parameters: logits = hidden . table."""
+        if self.config.logits_via_embedding:
+            return params["token_embedder"]["embedding"]
+        return params["logits_dense"]["kernel"].T
 
     def _rotary(self, positions_BT: jax.Array) -> tuple[jax.Array, jax.Array] | None:
         cfg = self.config
@@ -169,6 +182,8 @@ class Decoder(nn.Module):
             x_BTD = layers.Norm(cfg, name="decoder_norm")(x_BTD)
         if cfg.token_dim is not None:
             x_BTD = self._projection(cfg.token_dim, "project_out")(x_BTD)
+        if self.return_hidden:
+            return x_BTD
         if cfg.logits_via_embedding:
             logits_BTV = embed.attend(x_BTD)
         else:

@@ -3,6 +3,7 @@
 Shape legend: B batch, T positions, D residual width, F feed-forward width, V vocabulary.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -94,16 +95,24 @@ class Norm(nn.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Returns the normalised input in the computation type."""
         cfg = self.config
-        is_layernorm = (self.kind or cfg.norm) == "layernorm"
-        x = inputs.astype(jnp.float32)
-        if is_layernorm:
-            x = x - jnp.mean(x, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
-        x = x * jax.lax.rsqrt(variance + cfg.norm_epsilon)
-        x = x * self._vector("scale", nn.initializers.ones_init(), x.shape[-1])
-        if is_layernorm:
-            x = x + self._vector("bias", nn.initializers.zeros_init(), x.shape[-1])
-        return x.astype(cfg.compute_dtype)
+        width = inputs.shape[-1]
+        scale = self._vector("scale", nn.initializers.ones_init(), width)
+        bias = None
+        if (self.kind or cfg.norm) == "layernorm":
+            bias = self._vector("bias", nn.initializers.zeros_init(), width)
+
+        # The backward pass keeps the input alone, which the residual stream keeps anyway.
+        @functools.partial(jax.checkpoint, prevent_cse=False)
+        def normalise(x: jax.Array) -> jax.Array:
+            x = x.astype(jnp.float32)
+            if bias is not None:
+                x = x - jnp.mean(x, axis=-1, keepdims=True)
+            variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+            x = x * jax.lax.rsqrt(variance + cfg.norm_epsilon) * scale
+            x = x if bias is None else x + bias
+            return x.astype(cfg.compute_dtype)
+
+        return normalise(inputs)
 
     def _vector(self, name: str, init: Initializer, width: int) -> jax.Array:
         return self.param(
@@ -177,7 +186,8 @@ class Mlp(nn.Module):
             dense = Dense((cfg.mlp_dim,), ("embed", "mlp"), cfg, use_bias=cfg.mlp_bias, name=name)
             return checkpoint_name(dense(inputs_BTD), "mlp")
 
-        activation = config_lib.ACTIVATIONS[cfg.mlp_activation]
+        # Left to itself, the backward pass of a GELU keeps six arrays of this shape.
+        activation = jax.checkpoint(config_lib.ACTIVATIONS[cfg.mlp_activation], prevent_cse=False)
         hidden_BTF = activation(up("wi_0")) * up("wi_1") if cfg.gated_mlp else activation(up("wi"))
         hidden_BTF = nn.with_logical_constraint(
             hidden_BTF, ("activation_batch", "activation_length", "activation_mlp")

@@ -12,7 +12,7 @@ import optax
 from flax import linen as nn
 
 from teacherlm_jax.metrics.sums import WeightedSum
-from teacherlm_jax.training.loss import cross_entropy
+from teacherlm_jax.training.loss import chunked_cross_entropy
 from teacherlm_jax.training.state import TrainState
 
 Batch = Mapping[str, jax.Array]
@@ -49,14 +49,19 @@ def make_train_step(
       (WeightedSum), `tokens` (of the batch, without padding), `gradient_norm` and
       `parameter_norm` (float32).
     """
+    # The loss makes the logits itself, a chunk at a time.
+    hidden_model = model.clone(return_hidden=True)
     use_dropout = model.config.dropout_rate > 0  # type: ignore[attr-defined]
 
     def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
         def loss_fn(params: Any) -> tuple[jax.Array, dict[str, WeightedSum]]:
             dropout_rng = jax.random.fold_in(rng, state.step) if use_dropout else None
-            logits_BTV = forward(model, params, batch, dropout_rng)
-            sums = cross_entropy(
-                logits_BTV, batch["decoder_target_tokens"], batch["decoder_loss_weights"], z_loss
+            sums = chunked_cross_entropy(
+                forward(hidden_model, params, batch, dropout_rng),
+                model.output_table(params),  # type: ignore[attr-defined]
+                batch["decoder_target_tokens"],
+                batch["decoder_loss_weights"],
+                z_loss,
             )
             return sums["loss"].total, sums
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from teacherlm_jax.training.loss import cross_entropy
+from teacherlm_jax.training.loss import chunked_cross_entropy, cross_entropy
 
 
 def random_case(seed=0, scale=3.0, shape=(3, 5, 11)):
@@ -90,3 +90,51 @@ def test_nothing_with_weight_is_a_mean_of_zero():
     logits, targets, weights = random_case()
     sums = cross_entropy(logits, targets, np.zeros_like(weights))
     assert sums["loss"].mean() == 0
+
+
+# The loss that makes its own logits
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 128])
+@pytest.mark.parametrize("z_loss", [0.0, 0.01])
+def test_chunked_sums_and_gradients_are_those_of_float64(chunk, z_loss):
+    """Chunks of one position, of a part of the row that does not divide it, and of more than it."""
+    rng = np.random.default_rng(1)
+    hidden, table = rng.normal(size=(3, 5, 4)), rng.normal(size=(11, 4))
+    _, targets, weights = random_case()
+    logits = hidden @ table.T
+    targets[0, :2] = logits[0, :2].argmax(-1)
+    loss, right, weight, gradient = reference(logits, targets, weights, z_loss)
+
+    def total(hidden, table):
+        sums = chunked_cross_entropy(hidden, table, targets, weights, z_loss, chunk)
+        return 3 * sums["loss"].total, sums
+
+    inputs = hidden.astype(np.float32), table.astype(np.float32)
+    (_, sums), found = jax.value_and_grad(total, (0, 1), has_aux=True)(*inputs)
+    for one in (sums, total(*inputs)[1]):  # With a gradient, and without.
+        np.testing.assert_allclose(one["loss"].total, loss, rtol=1e-5)
+        assert one["accuracy"].total == right >= 2.5
+        assert one["accuracy"].weight == one["loss"].weight == weight
+    np.testing.assert_allclose(found[0], 3 * gradient @ table, atol=1e-5)
+    by_rows = np.einsum("btv,btd->vd", 3 * gradient, hidden)
+    np.testing.assert_allclose(found[1], by_rows, atol=1e-5)
+
+
+def test_the_logits_are_never_whole():
+    shapes = [(2, 512, 8), (1000, 8)]
+    hidden, table = (jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes)
+    targets, weights = np.zeros((2, 512), np.int32), np.ones((2, 512), np.float32)
+
+    def temporary_bytes(function):
+        compiled = jax.jit(jax.grad(function, (0, 1))).lower(hidden, table).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    def chunked(hidden, table):
+        return chunked_cross_entropy(hidden, table, targets, weights)["loss"].total
+
+    def whole(hidden, table):
+        return cross_entropy(hidden @ table.T, targets, weights)["loss"].total
+
+    logits_bytes = 2 * 512 * 1000 * 4
+    assert temporary_bytes(chunked) < logits_bytes < temporary_bytes(whole)
