@@ -14,11 +14,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Tree = Any
 
-_UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+_UNSIGNED: dict[int, np.dtype] = {width: np.dtype(f"u{width}") for width in (1, 2, 4)}
 # So many entries of a device's part are summed at once. XLA does not fuse what it sums into the sum
 # on every platform: a whole tree's scrambled bits would take twice its memory.
 _CHUNK = 2**20
@@ -46,9 +47,7 @@ def _checksum(array: jax.Array, mesh: Mesh | None, spec: PartitionSpec) -> jax.A
     )(array)
 
 
-def _part_checksum(
-    part: jax.Array, whole: Sequence[int], starts: Sequence[jax.Array]
-) -> jax.Array:
+def _part_checksum(part: jax.Array, whole: Sequence[int], starts: Sequence[jax.Array]) -> jax.Array:
     """The sum over a part of an array; `starts` is where it begins, and `whole` the shape of all.
 
     An entry counts with its place in the whole array, row-major and modulo 2^32.
@@ -87,6 +86,21 @@ def _bits(array: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
 
 
+def _seen_as_bits(array: jax.Array) -> jax.Array:
+    """On CPU devices the array as unsigned numbers, in the same memory; elsewhere as it is.
+
+    XLA has no bfloat16 on CPU: it would hold all of the array as float32, whatever is done with it.
+    """
+    unsigned = _UNSIGNED[array.dtype.itemsize]
+    if any(device.platform != "cpu" for device in array.devices()):
+        return array
+    shards = [
+        jax.device_put(np.asarray(shard.data).view(unsigned), shard.device)
+        for shard in array.addressable_shards
+    ]
+    return jax.make_array_from_single_device_arrays(array.shape, array.sharding, shards)
+
+
 def _scramble(bits: jax.Array, place: jax.Array) -> jax.Array:
     """MurmurHash3's last step: one-to-one, so any one bit changes a sum of these.
 
@@ -112,11 +126,11 @@ def fingerprint(tree: Tree) -> dict[str, int]:
     """
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        sharding = getattr(leaf, "sharding", None)
-        if isinstance(sharding, NamedSharding):
-            total = _checksum(leaf, sharding.mesh, sharding.spec)
+        array = _seen_as_bits(jnp.asarray(leaf))
+        if isinstance(array.sharding, NamedSharding):
+            total = _checksum(array, array.sharding.mesh, array.sharding.spec)
         else:
-            total = _checksum(leaf, None, PartitionSpec())
+            total = _checksum(array, None, PartitionSpec())
         found[jax.tree_util.keystr(path)] = int(total)
     return found
 

@@ -1,6 +1,7 @@
 """`teacherlm convert`: public weights in and out, and a comparison of the two."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -93,7 +94,7 @@ def _import(flags: argparse.Namespace, mesh: Any) -> None:
         f"tensors\n  checkpoint: {made.checkpoint_dir}\n\n"
         f"  Next: teacherlm convert verify --from={flags.source} --to={flags.target}\n"
         f"  In a gin file: include '{flags.target}/{importing.MODEL_GIN}', and\n"
-        f"  INITIAL_CHECKPOINT_PATH = '{made.checkpoint_dir}'"
+        f"  stages.Curriculum.initial_checkpoint_path = '{made.checkpoint_dir}'"
     )
 
 
@@ -101,6 +102,10 @@ def _export(flags: argparse.Namespace, mesh: Any) -> None:
     from teacherlm_jax.partitioning.mesh import make_mesh
     from teacherlm_jax.weights import exporting
 
+    if not 0 < flags.shard_gigabytes < math.inf:
+        raise ValueError(
+            f"--shard_gigabytes={flags.shard_gigabytes:g}, but a file holds more than 0 gigabytes."
+        )
     settings = exporting.ExportSettings(
         source=flags.source,
         target=flags.target,

@@ -104,8 +104,7 @@ class Decoder(nn.Module):
           prefill_lengths: int32 [B], the prompts' lengths; T by default.
 
         Returns:
-          float32 logits [B, T, V]; with `return_hidden` what they are a projection of, in the
-          computation type.
+          float32 logits [B, T, V]; with `return_hidden` what they are a projection of.
 
         Raises:
           ValueError: decode and prefill are both asked for, or there are more tokens than learned
@@ -121,10 +120,11 @@ class Decoder(nn.Module):
         start_B = None
         if decode or prefill:
             start_B = self._advance(batch, length, prefill_lengths, prefill=bool(prefill))
+        places_1T = jnp.arange(length)[None, :]
         if start_B is not None:
-            decoder_positions = start_B[:, None] + jnp.arange(length)[None, :]
+            decoder_positions = start_B[:, None] + places_1T
         elif decoder_positions is None:
-            decoder_positions = jnp.broadcast_to(jnp.arange(length)[None, :], (batch, length))
+            decoder_positions = jnp.broadcast_to(places_1T, (batch, length))
         rotary_BTR = self._rotary(decoder_positions)
         segments = attention.Segments(
             decoder_positions, decoder_segment_ids, decoder_causal_attention, start_B, rotary_BTR

@@ -16,6 +16,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -29,6 +30,8 @@ DISTRIBUTED = "TEACHERLM_DISTRIBUTED"
 
 _EXPLICIT = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
 _FINISHING_SECONDS = 60
+
+Result = TypeVar("Result")
 
 
 def initialize_from_environment(*, connect_seconds: int = 120) -> bool:
@@ -113,6 +116,41 @@ def check_alone(what: str) -> None:
             f"{what} runs in one process, but there are {jax.process_count()}: run this command in"
             " one."
         )
+
+
+def on_every_host(what: str, work: Callable[[], Result]) -> Result:
+    """Does the work on every host; where it fails on one, all give up, and none waits for it.
+
+    Args:
+        what: names the work in the other hosts' error.
+        work: to be done, without waiting for other hosts.
+
+    Returns:
+        What this host's work returned.
+
+    Raises:
+        RuntimeError: the work failed on other hosts alone; where it failed, its own error is
+            raised.
+    """
+    try:
+        result = work()
+    except Exception:
+        _failed_hosts(True)
+        raise
+    failed = _failed_hosts(False)
+    if failed:
+        raise RuntimeError(
+            f"{what} failed on host {', '.join(map(str, failed))}, whose own output says why."
+        )
+    return result
+
+
+def _failed_hosts(failed: bool) -> list[int]:
+    """Tells the other hosts how this one fared; returns those that failed."""
+    if jax.process_count() == 1:
+        return []
+    found = multihost_utils.process_allgather(np.asarray(failed))
+    return [int(host) for host in np.flatnonzero(found)]
 
 
 def wait_for_all(what: str) -> None:

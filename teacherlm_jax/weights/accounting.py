@@ -27,14 +27,12 @@ class Matched:
     Attributes:
       sources: path of our parameter, "layers/..." once for all blocks -> its rule, and the tensor
         of each block (or the only one).
-      names: name in the files -> name with the family's prefix; every parameter's tensor.
       has_prefix: whether the files have the prefix.
       tied_head: name of an output projection that repeats the tied embedding; None: there is none.
       buffers: names of tensors that are no parameters.
     """
 
     sources: Mapping[str, tuple[Rule, tuple[LazyTensor, ...]]]
-    names: Mapping[str, str]
     has_prefix: bool
     tied_head: str | None
     buffers: tuple[str, ...]
@@ -73,6 +71,11 @@ def match(
       WeightsError: a tensor is missing, unknown, doubly named, of another shape, or of a type that
         parameters cannot have.
     """
+    if config.num_layers > len(tensors):
+        raise WeightsError(
+            f"{where} has {len(tensors)} tensors, but config.json speaks of {config.num_layers} "
+            "layers: configuration and weights are not of the same model."
+        )
     bare = _without_prefix(tensors, family)
     rules = family.rules(config)
     sizes = rules_lib.axis_sizes(config)
@@ -102,7 +105,6 @@ def match(
             )
             for rule in rules
         },
-        names={bare[name].name: name for name in expected},
         has_prefix=has_prefix,
         tied_head=None if tied_head is None else bare[tied_head].name,
         buffers=tuple(sorted(bare[name].name for name in buffers)),

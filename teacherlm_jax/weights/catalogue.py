@@ -25,7 +25,7 @@ def family_named(model_type: str, where: str) -> Family:
     Raises:
       WeightsError: there is none of that name.
     """
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         near = difflib.get_close_matches(str(model_type), FAMILIES, n=1)
         raise WeightsError(
             f"{where}: model_type = {model_type!r}, but it must be one of {sorted(FAMILIES)}"
@@ -85,7 +85,6 @@ def resolved(config: DecoderConfig) -> DecoderConfig:
     return dataclasses.replace(
         config,
         num_kv_heads=config.kv_heads,
-        token_dim=config.token_width,
         rotary_dim=config.rotary_width if rotary else None,
         rope_theta=config.rope_theta if rotary else 10_000.0,
         qkv_bias=bias if config.qkv_bias is None else config.qkv_bias,

@@ -1,7 +1,7 @@
 """Fields of a checkpoint's config.json, read with a clear word where one does not fit."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -65,7 +65,7 @@ class ConfigFields:
         if value is default:
             return value
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            self.refuse(names[0], value, "a whole number of at least 1")
+            self.refuse(self._present(names), value, "a whole number of at least 1")
         return value
 
     def number(self, *names: str, default: Any = _REQUIRED) -> float:
@@ -73,21 +73,21 @@ class ConfigFields:
         value = self.get(*names, default=default)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not (math.isfinite(value) and value > 0):
-            self.refuse(names[0], value, "a number above 0")
+            self.refuse(self._present(names), value, "a number above 0")
         return float(value)
 
     def flag(self, *names: str, default: bool) -> bool:
         """True or false."""
         value = self.get(*names, default=default)
         if not isinstance(value, bool):
-            self.refuse(names[0], value, "true or false")
+            self.refuse(self._present(names), value, "true or false")
         return bool(value)
 
     def activation(self, *names: str, default: str) -> str:
         """Our name of an activation."""
         value = self.get(*names, default=default)
-        if value not in ACTIVATIONS:
-            self.refuse(names[0], value, f"one of {sorted(ACTIVATIONS)}")
+        if not isinstance(value, str) or value not in ACTIVATIONS:
+            self.refuse(self._present(names), value, f"one of {sorted(ACTIVATIONS)}")
         return ACTIVATIONS[value]
 
     def require(self, name: str, allowed: Collection[Any], default: Any) -> None:
@@ -101,10 +101,14 @@ class ConfigFields:
         """Raises the error of a field."""
         raise WeightsError(f"{self.where}: {name} = {value!r}, but it must be {expected}.")
 
+    def _present(self, names: Sequence[str]) -> str:
+        """Which of a field's names the file has."""
+        return next((name for name in names if self.values.get(name) is not None), names[0])
+
     def layers_alike(self, count: int, kind: str) -> None:
         """Checks `layer_types`: every layer is of one kind."""
         kinds = self.values.get("layer_types")
-        if kinds is not None and list(kinds) != [kind] * count:
+        if kinds is not None and kinds != [kind] * count:
             self.refuse("layer_types", kinds, f"{kind!r} for each of the {count} layers")
 
     def head_dim(self, heads: int, width: int) -> int:

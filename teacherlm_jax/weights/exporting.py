@@ -4,6 +4,7 @@ Tensors are written one at a time in the type that they once came in. config.jso
 that a directory without it was not finished.
 """
 
+import collections
 import dataclasses
 import functools
 import json
@@ -108,17 +109,19 @@ def export_model(settings: ExportSettings, mesh: Mesh) -> Exported:
     plan = _plan(settings)
     loaded = restore.load_as_saved(plan.checkpoint_dir, plan.config, mesh)
     params = loaded.params
-    if loaded.replicas is not None:
-        if settings.replica is None:
-            raise WeightsError(
-                f"{loaded.path} holds {loaded.replicas} models that were trained together: say "
-                f"which by a replica from 0 to {loaded.replicas - 1}."
-            )
+    if loaded.replicas is not None and settings.replica is None:
+        raise WeightsError(
+            f"{loaded.path} holds {loaded.replicas} models that were trained together: say which "
+            f"by a replica from 0 to {loaded.replicas - 1}."
+        )
+    if settings.replica is not None:
         params = loaded.replica(settings.replica)
     tensors = list(_tensors(plan, paths(params)))
     with output.new_folder(folder):
         _write_weights(tensors, paths(params), plan.config, folder, settings.shard_bytes)
-        _write_texts(settings, plan, folder, sum(leaf.size for leaf in jax.tree.leaves(params)))
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        usual = collections.Counter(tensor.dtype.name for tensor in tensors).most_common(1)[0][0]
+        _write_texts(settings, plan, folder, count, usual)
     return Exported(folder, plan.family.model_type, len(tensors), sum(map(_size, tensors)))
 
 
@@ -145,8 +148,13 @@ def _plan(settings: ExportSettings) -> _Plan:
         config = from_dict(checkpoints.metadata(step)["model"])
     if settings.dtype is not None and settings.dtype not in TYPES:
         raise WeightsError(f"dtype = {settings.dtype!r}, but it must be one of {sorted(TYPES)}.")
+    if settings.license_file is not None and not epath.Path(settings.license_file).is_file():
+        raise WeightsError(f"license_file = {settings.license_file!r} is not there: mend the path.")
     dtype = None if settings.dtype is None else TYPES[settings.dtype]
-    like = settings.like or (str(source) if (source / importing.RECORD).is_file() else None)
+    like = settings.like
+    for folder in (source, source.parent):  # Of an import the folder, or its `checkpoints`.
+        if like is None and (folder / importing.RECORD).is_file():
+            like = str(folder)
     if like is None:
         return _Plan(checkpoint_dir, config, catalogue.family_of(config), None, {}, dtype)
     originals, record = _like(epath.Path(like))
@@ -176,18 +184,23 @@ def _tensors(plan: _Plan, leaves: Mapping[str, jax.Array]) -> Iterator[_Tensor]:
         is_bare = rule.in_head or not plan.record.get("has_prefix", True)
         name = bare if is_bare else plan.family.prefix + bare
         grouped.setdefault(name, []).append((layer, rule))
-    if plan.record.get("tied_head"):
-        grouped[plan.record["tied_head"]] = next(
-            rules for rules in grouped.values() if rules[0][1].ours == "token_embedder/embedding"
+    tied_head, table = plan.record.get("tied_head"), None
+    if tied_head:
+        table = next(
+            name
+            for name, rules in grouped.items()
+            if rules[0][1].ours == "token_embedder/embedding"
         )
+        grouped[tied_head] = grouped[table]
     for name, found in grouped.items():
         layer, rules = found[0][0], tuple(rule for _, rule in found)
         path, _ = _place(rules[0], layer, leaves)
-        dtype = plan.dtype or _recorded_type(plan.record, name) or np.dtype(leaves[path].dtype)
+        recorded = _recorded_type(plan.record, table if name == tied_head else name)
+        dtype = plan.dtype or recorded or np.dtype(leaves[path].dtype)
         yield _Tensor(name, layer, rules, rules[0].their_shape(sizes), dtype)
 
 
-def _recorded_type(record: Mapping[str, Any], name: str) -> np.dtype | None:
+def _recorded_type(record: Mapping[str, Any], name: str | None) -> np.dtype | None:
     if not record:
         return None
     return TYPES[record["other_dtypes"].get(name, record["dtype"])]
@@ -208,8 +221,26 @@ def _assemble(
     for rule in tensor.rules:
         path, layer = _place(rule, tensor.layer, leaves)
         values = leaves[path] if layer is None else leaves[path][layer]
-        rule.write(np.asarray(values).astype(tensor.dtype), out)
+        rule.write(_cast(np.asarray(values), tensor), out)
     return out.reshape(tensor.shape)
+
+
+def _cast(values: np.ndarray, tensor: _Tensor) -> np.ndarray:
+    """The values in the tensor's type.
+
+    Raises:
+      WeightsError: some are too large for it.
+    """
+    if values.dtype == tensor.dtype:
+        return values
+    with np.errstate(over="ignore"):
+        cast = values.astype(tensor.dtype)
+    if not np.array_equal(np.isfinite(cast), np.isfinite(values)):
+        raise WeightsError(
+            f"{tensor.name} has values up to {np.abs(values).max():.3g}, but {tensor.dtype.name} "
+            "holds none so large: export with --dtype=bfloat16 or --dtype=float32."
+        )
+    return cast
 
 
 def _size(tensor: _Tensor) -> int:
@@ -268,7 +299,7 @@ def _write_weights(
 
 
 def _write_texts(
-    settings: ExportSettings, plan: _Plan, folder: epath.Path, parameters: int
+    settings: ExportSettings, plan: _Plan, folder: epath.Path, parameters: int, usual: str
 ) -> None:
     """Tokenizer, licence and model card; config.json last."""
     config = {
@@ -281,7 +312,6 @@ def _write_texts(
     if FILE_NAME in contents:
         config = json.loads(contents.pop(FILE_NAME)())
     types = [name for name in ("dtype", "torch_dtype") if name in config] or ["torch_dtype"]
-    usual = plan.dtype.name if plan.dtype is not None else plan.record.get("dtype", "float32")
     config.update(dict.fromkeys(types, usual))
     card = model_card.Card(
         family=plan.family.model_type,

@@ -102,20 +102,17 @@ def import_model(
     """
     path, folder = epath.Path(source), epath.Path(target)
     output.check_new(folder)
-    found = _check(path, scan_layers)
+    found = hosts.on_every_host(f"checking {path}", lambda: _check(path, scan_layers))
     config, matched = found.config, found.matched
     mesh = mesh_lib.make_mesh(mesh_config)
     boxed = boxed_params(Decoder(config))
     tree_shardings(boxed, mesh)  # Raises where a dimension does not divide.
     types = load.parameter_types(matched, config)
-    buffer_gigabytes = _save_buffer_gigabytes(boxed, types)
     total = sum(tensor.nbytes for tensor in {t.name: t for t in matched.tensors}.values())
     logging.info("%s: %s, %.2f GB in files.", path, found.family.architecture, total / _GIGABYTE)
     with output.new_folder(folder):
-        params = _load(matched, config, mesh, types)
-        policy = manager.SavePolicy(asynchronous=False, concurrent_gigabytes=buffer_gigabytes)
-        with manager.Checkpoints(folder / CHECKPOINTS, policy) as checkpoints:
-            checkpoints.save_params(0, params, _metadata(found, types))
+        params = hosts.on_every_host(f"reading {path}", lambda: _load(matched, config, mesh, types))
+        manager.save_params(folder / CHECKPOINTS, params, _metadata(found, types))
         hosts.on_first_host(f"writing {folder}", lambda: _write_files(found, folder))
     return Imported(
         family=found.family.model_type,
@@ -123,7 +120,7 @@ def import_model(
         checkpoint_dir=folder / CHECKPOINTS,
         parameters=parameter_count(boxed),
         file_bytes=total,
-        save_buffer_bytes=buffer_gigabytes * _GIGABYTE,
+        save_buffer_bytes=manager.save_buffer_bytes(params),
     )
 
 
@@ -150,13 +147,6 @@ def _load(
             bar.update(-(-done // _MEGABYTE))
 
         return load.load_params(matched, config, mesh, progress)
-
-
-def _save_buffer_gigabytes(boxed: Any, types: dict[str, np.dtype]) -> int:
-    """Orbax takes no limit below the largest array; above it, one gigabyte is plenty."""
-    leaves = paths(meta.unbox(boxed))
-    largest = max(leaf.size * types[path].itemsize for path, leaf in leaves.items())
-    return max(1, -(-largest // _GIGABYTE))
 
 
 def _metadata(found: _Source, types: dict[str, np.dtype]) -> dict[str, Any]:

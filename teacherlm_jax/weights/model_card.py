@@ -5,7 +5,7 @@ import re
 
 import teacherlm_jax
 
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
 _LICENSE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
 
 

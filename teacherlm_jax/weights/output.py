@@ -7,6 +7,7 @@ killed leaves the marker, and the next run on the same folder starts over.
 import contextlib
 from collections.abc import Iterator
 
+import jax
 from etils import epath
 
 from teacherlm_jax.partitioning import hosts
@@ -47,7 +48,10 @@ def check_finished(folder: epath.Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(folder: epath.Path) -> Iterator[None]:
-    """Makes the folder; whoever leaves by an error leaves nothing in it. Of several hosts one acts.
+    """Makes the folder; an error leaves nothing in it. Of several hosts the first acts.
+
+    Of several hosts' folder the marker stays after an error: another host may still write, and what
+    it writes is to be cleared away by the next run.
 
     Raises:
       WeightsError: as `check_new`.
@@ -56,27 +60,30 @@ def new_folder(folder: epath.Path) -> Iterator[None]:
 
     def begin() -> None:
         check_new(folder)
-        _clear(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / UNFINISHED).write_text("Being written, or given up: do not read.\n")
+        _clear(folder)
 
     hosts.on_first_host(f"making {folder}", begin)
     try:
         yield
     except BaseException:
-        # Not in step with other hosts, which may wait elsewhere: the folder is theirs as well, and
-        # to remove what is there harms nothing that is finished.
-        with contextlib.suppress(OSError):
-            if was_there:
+        if jax.process_index() == 0:
+            with contextlib.suppress(OSError):
                 _clear(folder)
-            else:
-                folder.rmtree(missing_ok=True)
+                if jax.process_count() == 1:
+                    (folder / UNFINISHED).unlink(missing_ok=True)
+                    if not was_there:
+                        folder.rmtree(missing_ok=True)
         raise
     hosts.on_first_host(f"finishing {folder}", lambda: (folder / UNFINISHED).unlink())
 
 
 def _clear(folder: epath.Path) -> None:
+    """Removes all but the marker, so that no process killed meanwhile leaves half without it."""
     for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name == UNFINISHED:
+            continue
         if path.is_dir():
             path.rmtree()
         else:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from teacherlm_jax.checkpoints import fingerprint as module
 from teacherlm_jax.checkpoints.fingerprint import digest, fingerprint
 from teacherlm_jax.partitioning import mesh as mesh_lib
 
@@ -116,3 +117,45 @@ def test_a_digest_names_content_types_shapes_and_paths():
     assert len(set(names)) == len(trees)
     assert all(len(name) == 64 for name in names)
     assert digest({"w": jnp.zeros((2, 3))}) == names[0]
+
+
+def formula(array):
+    """The same sum in NumPy, all at once."""
+    bits = bits_of(array).astype(np.uint32).reshape(-1)
+    bits = bits ^ (np.arange(bits.size, dtype=np.uint32) * np.uint32(0x9E3779B1))
+    bits = (bits ^ (bits >> 16)) * np.uint32(0x85EBCA6B)
+    bits = (bits ^ (bits >> 13)) * np.uint32(0xC2B2AE35)
+    return int(np.sum(bits ^ (bits >> 16), dtype=np.uint32))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 2**20])
+def test_sums_in_chunks_are_those_of_the_formula(chunk, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK", chunk)
+    jax.clear_caches()
+    tree = {**arrays(), "long": RNG.standard_normal((3, 17, 5)).astype(np.float32)}
+    tree["none"] = np.zeros((0, 3), np.float32)
+    expected = {f"['{name}']": formula(array) for name, array in tree.items()}
+    assert fingerprint(tree) == expected
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(data=2, fsdp=2, tensor=2))
+    wide = RNG.standard_normal((4, 6, 8)).astype(jnp.bfloat16)
+    for spec in (PartitionSpec(None, "fsdp", "tensor"), PartitionSpec(("fsdp", "tensor"), "data")):
+        placed = jax.device_put(wide, NamedSharding(mesh, spec))
+        assert fingerprint({"w": placed}) == {"['w']": formula(wide)}
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+def test_memory_holds_a_chunk_and_no_copy(dtype):
+    """XLA would hold bfloat16 as float32, and scrambled bits of all before it sums them."""
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(data=1, fsdp=8))
+    sharding = NamedSharding(mesh, PartitionSpec(None, "fsdp"))
+    array = jax.device_put(np.zeros((2**8, 2**16), dtype), sharding)
+    seen = module._seen_as_bits(array)
+    pointers = [
+        [shard.data.unsafe_buffer_pointer() for shard in each.addressable_shards]
+        for each in (array, seen)
+    ]
+    assert pointers[0] == pointers[1]
+    large = jax.ShapeDtypeStruct((2**12, 2**16), seen.dtype, sharding=sharding)
+    program = module._checksum.lower(large, mesh, sharding.spec).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 6 * 4 * module._CHUNK

@@ -189,6 +189,12 @@ _AGREE = """
         hosts.on_first_host("writing the ledger", fail)
     except Exception as error:
         print(type(error).__name__, error)
+
+    assert hosts.on_every_host("counting", lambda: host + 1) == host + 1
+    try:
+        hosts.on_every_host("reading", lambda: fail() if host else None)
+    except Exception as error:
+        print(type(error).__name__, error)
 """
 
 
@@ -196,8 +202,12 @@ def test_hosts_agree_on_stops_and_one_writes_for_all(tmp_path):
     result, _ = _launch(_AGREE, tmp_path, processes=3)
     assert result.exit_codes == [0, 0, 0], result.outputs
     lines = [output.splitlines() for output in result.outputs]
-    assert len({stopped for stopped, _ in lines}) == 1
-    assert [error for _, error in lines] == [
+    assert len({stopped for stopped, *_ in lines}) == 1
+    assert [error for *_, error in lines] == [
+        "RuntimeError reading failed on host 1, 2, whose own output says why.",
+        *2 * ["OSError disk full"],
+    ]
+    assert [error for _, error, _ in lines] == [
         "OSError disk full",
         *2
         * ["RuntimeError writing the ledger failed on the first host, whose own output says why."],

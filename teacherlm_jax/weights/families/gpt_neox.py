@@ -4,6 +4,7 @@ Attention and feed-forward in parallel, a quarter of each head rotated, queries,
 fused head by head.
 """
 
+import math
 from typing import Any
 
 from teacherlm_jax.models.config import DecoderConfig
@@ -54,13 +55,19 @@ def _write(config: DecoderConfig) -> dict[str, Any]:
         "hidden_act": theirs[config.mlp_activation],
         "layer_norm_eps": config.norm_epsilon,
         "use_parallel_residual": config.residual == "parallel",
-        "rotary_pct": config.rotary_width / config.head_dim,
+        "rotary_pct": _share(config.rotary_width, config.head_dim),
         "rotary_emb_base": rotary.pop("rope_theta"),
         **rotary,
         "max_position_embeddings": config.max_positions or 2048,
         "attention_bias": config.use_bias if config.qkv_bias is None else config.qkv_bias,
         "tie_word_embeddings": config.logits_via_embedding,
     }
+
+
+def _share(part: int, whole: int) -> float:
+    """A share that gives the part again when the product is cut to a whole number."""
+    share = part / whole
+    return share if int(whole * share) == part else math.nextafter(share, math.inf)
 
 
 def _rules(config: DecoderConfig) -> list[rules_lib.Rule]:

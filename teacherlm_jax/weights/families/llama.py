@@ -44,9 +44,17 @@ def _common(fields: ConfigFields, default_kv_heads: int | None = None) -> dict[s
 
 
 def _read_llama(fields: ConfigFields) -> DecoderConfig:
+    common = _common(fields)
+    if common["emb_dim"] % common["num_heads"]:
+        # Its class in transformers refuses it even where `head_dim` is given; Mistral's does not.
+        fields.refuse(
+            "num_attention_heads",
+            common["num_heads"],
+            f"a divisor of the width, {common['emb_dim']}",
+        )
     bias = fields.flag("attention_bias", default=False)
     return DecoderConfig(
-        **_common(fields),
+        **common,
         qkv_bias=bias,
         attention_out_bias=bias,
         mlp_bias=fields.flag("mlp_bias", default=False),
