@@ -24,14 +24,14 @@ _WORK = """
 
     import jax
 
-    from teacherlm_jax.checkpoints import manager
+    from teacherlm_jax.checkpoints import params_only
     from teacherlm_jax.partitioning.mesh import MeshConfig
     from teacherlm_jax.weights import importing, load, tensors
 
     tensors.LARGEST_GAP_BYTES = 0
     source, target, fsdp, tensor, fault = sys.argv[1:]
     is_second = jax.process_index() == 1
-    fill, save = load._fill, manager.save_params
+    fill, save = load._fill, params_only.save
 
     def failing_fill(*arguments):
         if is_second and fault == "read":
@@ -45,7 +45,7 @@ _WORK = """
             os.kill(os.getpid(), signal.SIGKILL)
         return save(*arguments)
 
-    load._fill, manager.save_params = failing_fill, failing_save
+    load._fill, params_only.save = failing_fill, failing_save
     mesh = MeshConfig(data=1, fsdp=int(fsdp), tensor=int(tensor))
     try:
         made = importing.import_model(source, target, mesh)

@@ -6,13 +6,11 @@ to the shardings asked for, on any mesh.
 
 import contextlib
 import dataclasses
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
@@ -28,8 +26,6 @@ _TRANSIENT = re.compile(
     r"\b(UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAUTHENTICATED)\b"
 )
 FINGERPRINTS = "fingerprints"
-# Beside what is on its way to the disk, TensorStore copies runs that are short.
-_LEAST_BUFFER_BYTES = 256 * 1024**2
 
 
 class CheckpointError(ValueError):
@@ -62,7 +58,7 @@ class SavePolicy:
             )
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The innermost cause on one line of fair length; Orbax wraps what TensorStore found."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -83,7 +79,7 @@ def _is_of_storage(error: BaseException) -> bool:
     return False
 
 
-def _absolute(directory: epath.PathLike) -> epath.Path:
+def absolute(directory: epath.PathLike) -> epath.Path:
     """Orbax takes absolute paths alone; a URL (gs://) is one."""
     text = os.fspath(directory)
     return epath.Path(text if "://" in text else os.path.abspath(text))
@@ -98,7 +94,7 @@ class Checkpoints:
         Raises:
           PermissionError: the directory cannot be made.
         """
-        self.directory = _absolute(directory)
+        self.directory = absolute(directory)
         self._policy = policy
         self._damaged: list[int] = []
         if policy is not None:
@@ -233,7 +229,7 @@ class Checkpoints:
         except Exception as error:
             steps = self.steps()
             raise CheckpointError(
-                f"a checkpoint could not be written to {self.directory} ({_reason(error)}); make "
+                f"a checkpoint could not be written to {self.directory} ({reason(error)}); make "
                 "room or mend the access there, and run the same command again: it goes on from "
                 f"{f'step {steps[-1]}' if steps else 'the start'}."
             ) from error
@@ -264,7 +260,7 @@ class Checkpoints:
     def _unreadable(self, step: int, error: Exception) -> CheckpointError:
         if _is_of_storage(error):
             return StorageError(
-                f"checkpoint {self.directory / str(step)} cannot be read now ({_reason(error)}); "
+                f"checkpoint {self.directory / str(step)} cannot be read now ({reason(error)}); "
                 "mend the access, or wait, and run the same command again."
             )
         others = [other for other in self.steps() if other != step]
@@ -275,62 +271,8 @@ class Checkpoints:
             "run the command that made it again"
         )
         return CheckpointError(
-            f"checkpoint {self.directory / str(step)} cannot be read ({_reason(error)}); {remedy}."
+            f"checkpoint {self.directory / str(step)} cannot be read ({reason(error)}); {remedy}."
         )
-
-
-def save_buffer_bytes(params: Tree) -> int:
-    """The most that `save_params` holds beside parameters: the largest part of a device, or a bit.
-
-    Args:
-      params: arrays or ShapeDtypeStructs, with shardings.
-    """
-    largest = max(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(params)
-    )
-    return max(_LEAST_BUFFER_BYTES, largest + 1)  # Orbax takes what is less than its limit.
-
-
-def save_params(directory: epath.PathLike, params: Tree, metadata: Mapping[str, Any]) -> None:
-    """Saves parameters alone, as step 0, from which a stage may start but none go on.
-
-    Beside them it holds `save_buffer_bytes`: they are written as they stand in memory. Compressed
-    they would be held a second time, all that is on its way to the disk, and written half as fast,
-    for a quarter less of bfloat16.
-
-    Args:
-      directory: as of `Checkpoints`; without a checkpoint.
-      params: sharded over any mesh; every host of a run calls this.
-      metadata: JSON values.
-
-    Raises:
-      CheckpointError: they could not be written.
-    """
-    directory = _absolute(directory)
-    handler = ocp.BasePyTreeCheckpointHandler(
-        save_concurrent_bytes=save_buffer_bytes(params), use_compression=False
-    )
-    args = {
-        PARAMS: ocp.args.PyTreeSave(params),
-        METADATA: ocp.args.JsonSave({**metadata, FINGERPRINTS: {PARAMS: fingerprint(params)}}),
-    }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with ocp.CheckpointManager(
-            directory,
-            options=ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=False),
-            item_handlers={
-                PARAMS: ocp.PyTreeCheckpointHandler(handler_impl=handler),
-                METADATA: ocp.JsonCheckpointHandler(),
-            },
-        ) as manager:
-            manager.save(0, args=ocp.args.Composite(**args))
-    except Exception as error:
-        raise CheckpointError(
-            f"parameters could not be written to {directory} ({_reason(error)}); make room or mend "
-            "the access there, and run the same command again."
-        ) from error
 
 
 def latest(directory: epath.PathLike) -> tuple[Checkpoints, int]:

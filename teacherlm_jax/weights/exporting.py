@@ -221,8 +221,17 @@ def _assemble(
     for rule in tensor.rules:
         path, layer = _place(rule, tensor.layer, leaves)
         values = leaves[path] if layer is None else leaves[path][layer]
-        rule.write(_cast(np.asarray(values), tensor), out)
+        rule.write(_cast(_on_host(values), tensor), out)
     return out.reshape(tensor.shape)
+
+
+def _on_host(array: jax.Array) -> np.ndarray:
+    """A host's copy that the array does not keep, as it would what `np.asarray` makes of it."""
+    out = np.empty(array.shape, array.dtype)
+    for shard in array.addressable_shards:
+        if shard.replica_id == 0:
+            out[shard.index] = np.asarray(shard.data)
+    return out
 
 
 def _cast(values: np.ndarray, tensor: _Tensor) -> np.ndarray:

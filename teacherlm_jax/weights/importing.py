@@ -18,7 +18,7 @@ from etils import epath
 from flax.core import meta
 from jax.sharding import Mesh
 
-from teacherlm_jax.checkpoints import manager, restore
+from teacherlm_jax.checkpoints import params_only, restore
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
@@ -112,7 +112,7 @@ def import_model(
     logging.info("%s: %s, %.2f GB in files.", path, found.family.architecture, total / _GIGABYTE)
     with output.new_folder(folder):
         params = hosts.on_every_host(f"reading {path}", lambda: _load(matched, config, mesh, types))
-        manager.save_params(folder / CHECKPOINTS, params, _metadata(found, types))
+        params_only.save(folder / CHECKPOINTS, params, _metadata(found, types))
         hosts.on_first_host(f"writing {folder}", lambda: _write_files(found, folder))
     return Imported(
         family=found.family.model_type,
@@ -120,7 +120,7 @@ def import_model(
         checkpoint_dir=folder / CHECKPOINTS,
         parameters=parameter_count(boxed),
         file_bytes=total,
-        save_buffer_bytes=manager.save_buffer_bytes(params),
+        save_buffer_bytes=params_only.buffer_bytes(params),
     )
 
 

@@ -102,14 +102,14 @@ def _mesh_config(text: str) -> Any:
 def _import(source: str, target: str, mesh: str, scan_layers: bool = True) -> dict[str, Any]:
     import jax
 
-    from teacherlm_jax.checkpoints import fingerprint, manager
+    from teacherlm_jax.checkpoints import fingerprint, params_only
     from teacherlm_jax.weights import catalogue, directory, importing, tensors
 
     jax.devices()
     files = directory.open_directory(source)
     catalogue.read_config(files.path)
     found: dict[str, Any] = {"largest": max(tensor.nbytes for tensor in files.values())}
-    save, checksum = manager.save_params, fingerprint.fingerprint
+    save, checksum = params_only.save, fingerprint.fingerprint
 
     with Sampler(lambda: tensors.bytes_read.total > 0) as sampler:
         clock = _Clock()
@@ -131,8 +131,8 @@ def _import(source: str, target: str, mesh: str, scan_layers: bool = True) -> di
                 sampler.phase = "save"
                 found["fingerprint_seconds"] = time.monotonic() - began
 
-        manager.save_params = saving
-        manager.fingerprint = summing
+        params_only.save = saving
+        params_only.fingerprint = summing
         made = importing.import_model(source, target, _mesh_config(mesh), scan_layers=scan_layers)
         found["save_seconds"] = clock.lap()
     return {

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.checkpoints import manager, params_only
 from teacherlm_jax.checkpoints.manager import CheckpointError, Checkpoints
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from tests.checkpoints.test_manager import ONE, abstract, content, flip, on_mesh
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 @pytest.mark.parametrize("sizes", [ONE, {"fsdp": 4, "tensor": 2}, {"data": 8}])
 def test_parameters_saved_alone_restore_onto_any_mesh(tmp_path, sizes):
     params = on_mesh(content(0, width=2**15)[0], **sizes)
-    manager.save_params(tmp_path, params, {"model": {"name": "x"}})
+    params_only.save(tmp_path, params, {"model": {"name": "x"}})
     checkpoints, step = manager.latest(tmp_path)
     with checkpoints:
         assert step == 0 and checkpoints.metadata(0)["model"] == {"name": "x"}
@@ -32,7 +32,7 @@ def test_parameters_saved_alone_restore_onto_any_mesh(tmp_path, sizes):
 
 def test_parameters_saved_alone_and_damaged_are_an_error(tmp_path):
     params = on_mesh(content(0, width=2**15)[0], **ONE)
-    manager.save_params(tmp_path, params, {})
+    params_only.save(tmp_path, params, {})
     flip(tmp_path / "0")
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="cannot be re"):
         checkpoints.restore_params(0, abstract(params, **ONE))
@@ -42,7 +42,7 @@ def test_parameters_that_cannot_be_saved_are_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     message = r"parameters could not be written to .*file/in \(.*; make room or mend the access"
     with pytest.raises(CheckpointError, match=message):
-        manager.save_params(tmp_path / "file" / "in", on_mesh(content(0)[0], **ONE), {})
+        params_only.save(tmp_path / "file" / "in", on_mesh(content(0)[0], **ONE), {})
 
 
 def test_the_save_buffer_holds_the_largest_part_of_a_device():
@@ -53,4 +53,4 @@ def test_the_save_buffer_holds_the_largest_part_of_a_device():
             name: jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=NamedSharding(mesh, spec))
             for name, shape, spec in (("w", (rows,), P("fsdp")), ("b", (4,), P()))
         }
-        assert manager.save_buffer_bytes(params) == buffer
+        assert params_only.buffer_bytes(params) == buffer
