@@ -117,9 +117,7 @@ class Decoder(nn.Module):
         # Packed rows are longer than their segments, and say where those begin.
         if decoder_positions is None or decode or prefill:
             self.config.check_row_length(length, "tokens of a row")
-        start_B = None
-        if decode or prefill:
-            start_B = self._advance(batch, length, prefill_lengths, prefill=bool(prefill))
+        start_B = self._advance(batch, length, decode, prefill, prefill_lengths)
         places_1T = jnp.arange(length)[None, :]
         if start_B is not None:
             decoder_positions = start_B[:, None] + places_1T
@@ -146,9 +144,16 @@ class Decoder(nn.Module):
         return rotary_angles(frequencies, positions_BT)
 
     def _advance(
-        self, batch: int, length: int, prefill_lengths: jax.Array | None, *, prefill: bool
+        self,
+        batch: int,
+        length: int,
+        decode: bool,
+        prefill: bool,
+        prefill_lengths: jax.Array | None,
     ) -> jax.Array | None:
-        """Moves the cache's index on; returns where it stood, None while the cache is made."""
+        """Moves the cache's index on; returns where it stood, None where there is no cache yet."""
+        if not (decode or prefill):
+            return None
         is_initialized = self.has_variable("cache", "cache_index")
         shape = (1, batch) if self.scan_layers else (batch,)
         index = self.variable("cache", "cache_index", jnp.zeros, shape, jnp.int32)
