@@ -8,7 +8,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import manager
-from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.config import DecoderConfig, explicit, from_dict
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, path_name
 from teacherlm_jax.partitioning import shardings
@@ -124,14 +124,18 @@ def replicas(checkpoint_dir: epath.PathLike, model: DecoderConfig) -> int | None
 def _metadata(checkpoints: manager.Checkpoints, step: int, model: DecoderConfig) -> dict[str, Any]:
     metadata = checkpoints.metadata(step)
     path = checkpoints.directory / str(step)
-    _check_model(path, metadata.get("model", {}), dataclasses.asdict(model))
+    _check_model(path, metadata.get("model", {}), model)
     return metadata
 
 
-def _check_model(path: epath.Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    # A field that is younger than the checkpoint had its default then.
-    defaults = {field.name: field.default for field in dataclasses.fields(DecoderConfig)}
-    found = {name: saved.get(name, defaults[name]) for name in wanted}
+def _check_model(path: epath.Path, saved: dict[str, Any], model: DecoderConfig) -> None:
+    try:
+        of_checkpoint = from_dict(saved)
+    except (TypeError, ValueError) as error:
+        raise manager.CheckpointError(
+            f"checkpoint {path} does not say what its model is ({error}); give another."
+        ) from error
+    found, wanted = (dataclasses.asdict(explicit(one)) for one in (of_checkpoint, model))
     different = [
         f"{name} {found[name]!r} (asked: {value!r})"
         for name, value in wanted.items()

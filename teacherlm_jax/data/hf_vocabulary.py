@@ -78,7 +78,7 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         )
         self._size, self._ids, self._json = files.vocab_size, files.ids, files.json
         self._digest = hashlib.sha256(f"{self._ids} {self._json}".encode()).hexdigest()
-        self._tokenizer = _tokenizer(self._json)
+        self._tokenizer = _tokenizer(self._json, self._directory)
         self._check_added_tokens(files.added_tokens)
         self._left_out = self._special_ids(files.special, eos_is_chosen=eos_id != FROM_FILES)
 
@@ -203,7 +203,7 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        self._tokenizer = _tokenizer(self._json)
+        self._tokenizer = _tokenizer(self._json, self._directory)
 
     def __deepcopy__(self, memo: Any) -> HuggingFaceVocabulary:
         return self  # seqio and gin copy what does not change; parsing anew takes a second.
@@ -229,7 +229,7 @@ def _decoded(text: bytes) -> str:
         ) from error
 
 
-def _tokenizer(text: str) -> Any:
+def _tokenizer(text: str, directory: str) -> Any:
     """The tokenizer that a JSON text describes; special tokens in a text are letters to it."""
     try:
         import tokenizers
@@ -238,6 +238,12 @@ def _tokenizer(text: str) -> Any:
             "HuggingFaceVocabulary needs the package `tokenizers`, which is not installed: "
             "pip install 'teacherlm_jax[hf]'."
         ) from error
-    tokenizer = tokenizers.Tokenizer.from_str(text)
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # The package raises nothing more particular.
+        raise ValueError(
+            f"{directory}: tokenizers {tokenizers.__version__} cannot read it ({error}): "
+            "fetch its files anew, or update the package."
+        ) from error
     tokenizer.encode_special_tokens = True
     return tokenizer

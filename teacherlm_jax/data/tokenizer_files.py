@@ -53,10 +53,19 @@ def read(directory: epath.PathLike, arguments: Mapping[str, int | str | None]) -
     Raises:
       ValueError: a file is missing or damaged, or names a token that the tokenizer does not hold.
     """
-    folder = epath.Path(directory)
+    try:
+        return _read(epath.Path(directory), arguments)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
+        raise ValueError(
+            f"{directory}: the tokenizer's files are not as transformers writes them "
+            f"({type(error).__name__}: {error}): fetch them anew."
+        ) from error
+
+
+def _read(folder: epath.Path, arguments: Mapping[str, int | str | None]) -> TokenizerFiles:
     settings = {name: _read_object(folder / name) for name in (*_TOKEN_FILES, *_ID_FILES)}
     data = _read_tokenizer(folder, settings)
-    lookup = _Lookup(str(directory), data, settings)
+    lookup = _Lookup(str(folder), data, settings)
     ids = {role: lookup.special_id(role, argument) for role, argument in arguments.items()}
     special = _mark_special(data, settings, set(ids.values()))
     return TokenizerFiles(

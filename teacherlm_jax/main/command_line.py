@@ -167,6 +167,9 @@ def _run(
             f"\ninterrupted. What is finished is kept; to continue:\n\n  {again}", file=sys.stderr
         )
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # Who reads has had enough, as `head` has; the work is done.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         if (flags and flags.debug) or not is_user_error(error):
             raise

@@ -52,9 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--mesh",
             metavar="AXIS=N,...",
-            default="data=1,fsdp=-1",
-            help="mesh over which parameters lie in memory (default data=1,fsdp=-1: cut over all "
-            "devices); what is written does not depend on it",
+            help="mesh over which parameters lie in memory, as data=1,fsdp=8 (default: cut over as "
+            "many devices as every dimension divides over); what is written does not depend on it",
         )
 
 
@@ -65,7 +64,10 @@ def _add_folders(parser: argparse.ArgumentParser, source: str, target: str) -> N
 
 def run(flags: argparse.Namespace) -> Any:
     """Converts, and says what came out."""
-    mesh = _mesh_config(flags.mesh)
+    for name, folder in (("--from", flags.source), ("--to", flags.target)):
+        if not folder:
+            raise ValueError(f"{name} is empty text: name a folder.")
+    mesh = None if flags.mesh is None else _mesh_config(flags.mesh)
     return {"import": _import, "export": _export, "verify": _verify}[flags.command](flags, mesh)
 
 
@@ -75,9 +77,11 @@ def _mesh_config(text: str) -> Any:
     sizes = {}
     for part in text.split(","):
         axis, _, size = part.partition("=")
-        if axis not in ("data", "fsdp", "tensor") or not size.removeprefix("-").isdigit():
+        is_number = size.removeprefix("-").isdecimal() and size.isascii()
+        if axis not in ("data", "fsdp", "tensor") or axis in sizes or not is_number:
             raise ValueError(
-                f"--mesh={text}: {part!r} must be data=N, fsdp=N or tensor=N, with a whole number."
+                f"--mesh={text}: {part!r} must be data=N, fsdp=N or tensor=N, each once, with a "
+                "whole number."
             )
         sizes[axis] = int(size)
     return MeshConfig(**sizes)
@@ -116,7 +120,7 @@ def _export(flags: argparse.Namespace, mesh: Any) -> None:
         replica=flags.replica,
         shard_bytes=int(flags.shard_gigabytes * 1e9),
     )
-    made = exporting.export_model(settings, make_mesh(mesh))
+    made = exporting.export_model(settings, mesh and make_mesh(mesh))
     print(
         f"\n  {made.family}: {made.tensors} tensors, {made.file_bytes / 1e9:.2f} GB, in "
         f"{made.folder}\n\n  Next: read its README.md and LICENSE before you share it"
@@ -127,7 +131,7 @@ def _verify(flags: argparse.Namespace, mesh: Any) -> None:
     from teacherlm_jax.partitioning.mesh import make_mesh
     from teacherlm_jax.weights import verify
 
-    found = verify.compare(flags.source, flags.target, make_mesh(mesh))
+    found = verify.compare(flags.source, flags.target, mesh and make_mesh(mesh))
     print(f"\n  {'prompts':14}{'tokens':>8}{'largest':>12}{'spread':>10}{'same best':>11}")
     for row in found:
         print(

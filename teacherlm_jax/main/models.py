@@ -115,7 +115,7 @@ def _describe_all(files: Sequence[SizeFile], search_paths: Sequence[str]) -> Ite
                 continue
             try:
                 models.append(describe(file, search_paths))
-            except ValueError as error:
+            except Exception as error:  # Whatever a file of the user's may lead to.
                 print(f"left out: {file.gin_file}: {message_of(error)}", file=sys.stderr)
         yield sorted(models, key=lambda model: (model.parameters, model.size))
 

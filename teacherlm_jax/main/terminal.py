@@ -50,7 +50,10 @@ class _OnlyOurs(logging.Filter):
     """Lets through what our code logs, and the errors of all others."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or record.pathname.startswith(_PACKAGE)
+        if record.pathname.startswith(_PACKAGE):
+            return True
+        record.exc_info = None  # What our own error then says in a line.
+        return record.levelno >= logging.ERROR
 
 
 def log_to_terminal(debug: bool) -> None:

@@ -16,6 +16,10 @@ RESIDUALS = ("pre_norm", "post_norm", "parallel")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
+# Above these, sizes are slips; arrays so large are found out by a machine without memory.
+_MOST, _MOST_HEADS = 2**31 - 1, 2**16
+
+
 def _gelu_exact(x: jax.Array) -> jax.Array:
     return jax.nn.gelu(x, approximate=False)
 
@@ -173,12 +177,20 @@ class DecoderConfig:
                     f"DecoderConfig.{field} = {value!r}, but it must be a whole number of at "
                     f"least {least}: set it in the size file under gin/models/."
                 )
+            most = _MOST_HEADS if field == "num_heads" else _MOST
+            if value > most:
+                raise ValueError(
+                    f"DecoderConfig.{field} = {value:.3g}, but it must be at most {most:,}: no "
+                    "device holds more."
+                )
 
     def _check_numbers(self) -> None:
         for field in ("norm_epsilon", "rope_theta", "embedding_init_scale", "dropout_rate"):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"DecoderConfig.{field} = {value!r}, but it must be a number.")
+            if isinstance(value, int) and abs(value) > _MOST:
+                raise ValueError(f"DecoderConfig.{field} is above {_MOST:,}: write it as 1e10.")
         for field in ("norm_epsilon", "rope_theta"):
             value = getattr(self, field)
             if not (math.isfinite(value) and value > 0):
@@ -234,6 +246,30 @@ class DecoderConfig:
     def parameter_dtype(self) -> Any:
         """The jax dtype of parameters."""
         return DTYPES[self.param_dtype]
+
+
+def explicit(config: DecoderConfig) -> DecoderConfig:
+    """The configuration with what None stands for, and without what then changes nothing.
+
+    Two configurations that come out alike are of the same function of the same parameters.
+    """
+    bias, is_rotary = config.use_bias, config.position == "rotary"
+
+    def either(own: bool | None) -> bool:
+        return bias if own is None else own
+
+    return dataclasses.replace(
+        config,
+        num_kv_heads=config.kv_heads,
+        rotary_dim=config.rotary_width if is_rotary else None,
+        rope_theta=config.rope_theta if is_rotary else 10_000.0,
+        rope_scaling=config.rope_scaling if is_rotary else None,
+        use_bias=False,
+        qkv_bias=either(config.qkv_bias),
+        attention_out_bias=either(config.attention_out_bias),
+        mlp_bias=either(config.mlp_bias),
+        max_positions=config.max_positions if config.position == "learned" else None,
+    )
 
 
 def from_dict(values: Mapping[str, Any]) -> DecoderConfig:

@@ -93,7 +93,8 @@ def match(
         _check_tensor(bare[name], shape)
     if tied_head is not None:
         _check_same(bare[tied_head], bare[embedding])
-    has_prefix = any(bare[name].name != name for name in expected if name in bare)
+    names = [bare[name].name for name in expected]
+    has_prefix = _has_prefix(names, _head_name(family, config), family)
     return Matched(
         sources={
             rule.ours: (
@@ -125,15 +126,41 @@ def _without_prefix(tensors: Mapping[str, LazyTensor], family: Family) -> dict[s
     return found
 
 
+def _has_prefix(names: Sequence[str], head: str, family: Family) -> bool:
+    """Whether the base model's tensors have its prefix, all or none; a head's never has.
+
+    Args:
+      names: of all parameters' tensors, as the files have them.
+      head: the output projection's name.
+      family: whose prefix it is.
+    """
+    misnamed = f"{family.prefix}{head}"
+    if misnamed in names:
+        raise WeightsError(f"{misnamed} must be named {head}: it is not of the base model.")
+    base = [name for name in names if name != head]
+    bare = [name for name in base if not name.startswith(family.prefix)]
+    if bare and len(bare) < len(base):
+        prefixed = next(name for name in base if name.startswith(family.prefix))
+        raise WeightsError(
+            f"{prefixed} has the prefix {family.prefix!r}, but {bare[0]} has not: name all tensors "
+            "with it, or all without."
+        )
+    return not bare
+
+
 def _tied_head(
     bare: Mapping[str, LazyTensor], family: Family, config: DecoderConfig
 ) -> tuple[str | None, str]:
     """Name of an output projection that a tied model's files hold all the same, and the table's."""
-    untied = dataclasses.replace(config, logits_via_embedding=False)
-    by_path = {rule.ours: rule.theirs for rule in family.rules(untied)}
-    head = by_path["logits_dense/kernel"]
+    head = _head_name(family, config)
+    by_path = {rule.ours: rule.theirs for rule in family.rules(config)}
     is_there = config.logits_via_embedding and head in bare
     return (head if is_there else None), by_path["token_embedder/embedding"]
+
+
+def _head_name(family: Family, config: DecoderConfig) -> str:
+    untied = dataclasses.replace(config, logits_via_embedding=False)
+    return next(rule.theirs for rule in family.rules(untied) if rule.in_head)
 
 
 def _is_buffer(name: str, family: Family) -> bool:

@@ -5,7 +5,7 @@ import difflib
 
 from etils import epath
 
-from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.config import DecoderConfig, explicit
 from teacherlm_jax.weights.config_fields import FILE_NAME, ConfigFields, read_json
 from teacherlm_jax.weights.families.bloom import BLOOM
 from teacherlm_jax.weights.families.gpt_neox import GPT_NEOX
@@ -79,19 +79,9 @@ def family_of(config: DecoderConfig) -> Family:
 
 
 def resolved(config: DecoderConfig) -> DecoderConfig:
-    """The configuration with what None stands for, and without what files do not say."""
-    bias = config.use_bias
-    rotary = config.position == "rotary"
+    """The configuration, explicit and without what files do not say."""
     return dataclasses.replace(
-        config,
-        num_kv_heads=config.kv_heads,
-        rotary_dim=config.rotary_width if rotary else None,
-        rope_theta=config.rope_theta if rotary else 10_000.0,
-        qkv_bias=bias if config.qkv_bias is None else config.qkv_bias,
-        attention_out_bias=bias if config.attention_out_bias is None else config.attention_out_bias,
-        mlp_bias=bias if config.mlp_bias is None else config.mlp_bias,
-        use_bias=False,
-        max_positions=config.max_positions if config.position == "learned" else None,
+        explicit(config),
         dtype="float32",
         param_dtype="float32",
         scan_layers=True,

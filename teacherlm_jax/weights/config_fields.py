@@ -1,6 +1,5 @@
 """Fields of a checkpoint's config.json, read with a clear word where one does not fit."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ ACTIVATIONS = {
     "gelu": "gelu_exact",
     "gelu_fast": "gelu",
     "gelu_new": "gelu",
+    "gelu_python": "gelu_exact",
     "gelu_pytorch_tanh": "gelu",
     "relu": "relu",
     "silu": "silu",
@@ -24,6 +24,7 @@ ACTIVATIONS = {
 }
 
 _REQUIRED = object()
+_LARGEST = 1e30
 
 
 def read_json(path: epath.Path) -> dict[str, Any]:
@@ -48,10 +49,13 @@ class ConfigFields:
         self.where = where
 
     def get(self, *names: str, default: Any = _REQUIRED) -> Any:
-        """The value under the first of these names that is there and not null."""
-        for name in names:
-            if self.values.get(name) is not None:
-                return self.values[name]
+        """The value under whichever of these names is there and not null; they must agree."""
+        present = [name for name in names if self.values.get(name) is not None]
+        for other in present[1:]:
+            if self.values[other] != self.values[present[0]]:
+                self.refuse(other, self.values[other], f"{present[0]}, {self.values[present[0]]!r}")
+        if present:
+            return self.values[present[0]]
         if default is _REQUIRED:
             raise WeightsError(
                 f"{self.where} has no field {' or '.join(map(repr, names))}, which says a "
@@ -72,8 +76,8 @@ class ConfigFields:
         """A finite number above 0."""
         value = self.get(*names, default=default)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not (math.isfinite(value) and value > 0):
-            self.refuse(self._present(names), value, "a number above 0")
+        if not is_number or not 0 < value < _LARGEST:  # Not of NaN.
+            self.refuse(self._present(names), value, f"a number above 0 and below {_LARGEST:g}")
         return float(value)
 
     def flag(self, *names: str, default: bool) -> bool:
@@ -121,24 +125,35 @@ class ConfigFields:
         return width // heads
 
 
-def rope(fields: ConfigFields) -> tuple[float, RopeScaling | None, float]:
+def rope(
+    fields: ConfigFields,
+    theta_name: str = "rope_theta",
+    share_name: str = "partial_rotary_factor",
+    share: float = 1.0,
+) -> tuple[float, RopeScaling | None, float]:
     """Rotary base, stretching, and the part of a head that is rotated.
 
-    Older files have `rope_theta` (GPT-NeoX `rotary_emb_base`) beside `rope_scaling`, newer ones
-    `rope_parameters` with all of it.
+    Older files have them beside `rope_scaling`, newer ones all of them in `rope_parameters`; as in
+    transformers, `rope_scaling` wins where it says something.
+
+    Args:
+      fields: of config.json.
+      theta_name: the family's name of the base in older files.
+      share_name: the family's name of the part in older files.
+      share: the part where none is given.
     """
     old = fields.values.get("rope_scaling")
     new = fields.values.get("rope_parameters")
     for name, value in (("rope_scaling", old), ("rope_parameters", new)):
         if value is not None and not isinstance(value, dict):
             fields.refuse(name, value, "an object or null")
-    name = "rope_parameters" if new is not None else "rope_scaling"
-    values = dict(new if new is not None else old or {})
+    name, values = ("rope_scaling", old) if old else ("rope_parameters", new or {})
     inner = ConfigFields(values, f"{fields.where}: {name}")
-    base = fields.number("rope_theta", "rotary_emb_base", default=10_000.0)
-    theta = inner.number("rope_theta", default=base)
-    share = fields.number("partial_rotary_factor", "rotary_pct", default=1.0)
+    theta = inner.number("rope_theta", default=fields.number(theta_name, default=10_000.0))
+    share = fields.number(share_name, default=share)
     share = inner.number("partial_rotary_factor", default=share)
+    if share > 1:
+        fields.refuse(share_name, share, "at most 1: it is the part of a head that is rotated")
     kind = values.get("rope_type", values.get("type", "default"))
     if kind == "default":
         return theta, None, share
@@ -146,12 +161,14 @@ def rope(fields: ConfigFields) -> tuple[float, RopeScaling | None, float]:
         return theta, RopeScaling("linear", inner.number("factor")), share
     if kind != "llama3":
         inner.refuse("rope_type", kind, "one of ['default', 'linear', 'llama3']")
+    original, longest = "original_max_position_embeddings", "max_position_embeddings"
+    length = fields.integer(original, default=None) or inner.integer(original, default=None)
     scaling = RopeScaling(
         "llama3",
         inner.number("factor"),
         inner.number("low_freq_factor"),
         inner.number("high_freq_factor"),
-        inner.integer("original_max_position_embeddings"),
+        fields.integer(longest) if length is None else length,
     )
     return theta, scaling, share
 

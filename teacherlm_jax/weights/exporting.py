@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.models.config import DecoderConfig, from_dict
 from teacherlm_jax.models.parameters import paths
 from teacherlm_jax.partitioning import hosts
-from teacherlm_jax.weights import catalogue, importing, model_card, output, safetensors_file
+from teacherlm_jax.weights import catalogue, importing, load, model_card, output, safetensors_file
 from teacherlm_jax.weights import rules as rules_lib
 from teacherlm_jax.weights.accounting import PARAMETER_TYPES, expanded
 from teacherlm_jax.weights.config_fields import FILE_NAME
@@ -90,41 +91,6 @@ class _Tensor:
     dtype: np.dtype
 
 
-def export_model(settings: ExportSettings, mesh: Mesh) -> Exported:
-    """Exports a checkpoint; runs in one process.
-
-    Args:
-      settings: what, and how.
-      mesh: where the parameters lie while they are written.
-
-    Raises:
-      WeightsError: no family has models of this shape, the checkpoint and `like` differ, or the
-        target is not empty.
-      FileNotFoundError: there is no checkpoint.
-      manager.CheckpointError: it is damaged.
-    """
-    hosts.check_alone("an export")
-    folder = epath.Path(settings.target)
-    output.check_new(folder)
-    plan = _plan(settings)
-    loaded = restore.load_as_saved(plan.checkpoint_dir, plan.config, mesh)
-    params = loaded.params
-    if loaded.replicas is not None and settings.replica is None:
-        raise WeightsError(
-            f"{loaded.path} holds {loaded.replicas} models that were trained together: say which "
-            f"by a replica from 0 to {loaded.replicas - 1}."
-        )
-    if settings.replica is not None:
-        params = loaded.replica(settings.replica)
-    tensors = list(_tensors(plan, paths(params)))
-    with output.new_folder(folder):
-        _write_weights(tensors, paths(params), plan.config, folder, settings.shard_bytes)
-        count = sum(leaf.size for leaf in jax.tree.leaves(params))
-        usual = collections.Counter(tensor.dtype.name for tensor in tensors).most_common(1)[0][0]
-        _write_texts(settings, plan, folder, count, usual)
-    return Exported(folder, plan.family.model_type, len(tensors), sum(map(_size, tensors)))
-
-
 @dataclasses.dataclass(frozen=True)
 class _Plan:
     """An export, checked: the checkpoint, its model, and what is taken over from an import."""
@@ -137,19 +103,68 @@ class _Plan:
     dtype: np.dtype | None
 
 
+def export_model(settings: ExportSettings, mesh: Mesh | None = None) -> Exported:
+    """Exports a checkpoint; runs in one process.
+
+    Args:
+      settings: what, and how.
+      mesh: where the parameters lie while they are written; None: `load.default_mesh`.
+
+    Raises:
+      WeightsError: no family has models of this shape, the checkpoint and `like` differ, or the
+        target is not empty.
+      FileNotFoundError: there is no checkpoint.
+      manager.CheckpointError: it is damaged.
+    """
+    hosts.check_alone("an export")
+    folder = epath.Path(settings.target)
+    output.check_new(folder)
+    plan = _plan(settings)
+    with output.new_folder(folder):
+        return _export(settings, plan, folder, mesh or load.default_mesh(plan.config))
+
+
+def _export(settings: ExportSettings, plan: _Plan, folder: epath.Path, mesh: Mesh) -> Exported:
+    loaded = restore.load_as_saved(plan.checkpoint_dir, plan.config, mesh)
+    params = loaded.params
+    if loaded.replicas is not None and settings.replica is None:
+        raise WeightsError(
+            f"{loaded.path} holds {loaded.replicas} models that were trained together: say which "
+            f"by a replica from 0 to {loaded.replicas - 1}."
+        )
+    if settings.replica is not None:
+        params = loaded.replica(settings.replica)
+    tensors = list(_tensors(plan, paths(params)))
+    total = sum(map(_size, tensors))
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    usual = collections.Counter(tensor.dtype.name for tensor in tensors).most_common(1)[0][0]
+    try:
+        _write_weights(tensors, paths(params), plan.config, folder, settings.shard_bytes)
+        _write_texts(settings, plan, folder, count, usual)
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} cannot be written to ({error}): it needs {total:,} bytes; make room or mend "
+            "the access there, and run the same command again."
+        ) from error
+    return Exported(folder, plan.family.model_type, len(tensors), total)
+
+
 def _plan(settings: ExportSettings) -> _Plan:
     source = epath.Path(settings.source)
+    for folder in (source, source.parent):
+        output.check_finished(folder)
+    if (source / FILE_NAME).is_file():
+        raise WeightsError(f"{source} is a Hugging Face directory: there is nothing to export.")
     is_import = (source / importing.CHECKPOINTS).is_dir()
-    if is_import:
-        output.check_finished(source)
     checkpoint_dir = source / importing.CHECKPOINTS if is_import else source
     checkpoints, step = manager.latest(checkpoint_dir)
+    _check_outside(settings.target, checkpoint_dir)
     with checkpoints:
         config = from_dict(checkpoints.metadata(step)["model"])
     if settings.dtype is not None and settings.dtype not in TYPES:
         raise WeightsError(f"dtype = {settings.dtype!r}, but it must be one of {sorted(TYPES)}.")
-    if settings.license_file is not None and not epath.Path(settings.license_file).is_file():
-        raise WeightsError(f"license_file = {settings.license_file!r} is not there: mend the path.")
+    if settings.license_file is not None:
+        _read_license(settings.license_file)
     dtype = None if settings.dtype is None else TYPES[settings.dtype]
     like = settings.like
     for folder in (source, source.parent):  # Of an import the folder, or its `checkpoints`.
@@ -166,6 +181,13 @@ def _plan(settings: ExportSettings) -> _Plan:
             "that the training began from, or leave it away."
         )
     return _Plan(checkpoint_dir, config, family, originals, record, dtype)
+
+
+def _check_outside(target: str, checkpoint_dir: epath.Path) -> None:
+    """Raises where an export would stand among the checkpoints, as one of them."""
+    inner, outer = (os.path.abspath(os.fspath(path)) for path in (target, checkpoint_dir))
+    if f"{inner}/".startswith(f"{outer}/"):
+        raise WeightsError(f"{target} lies in {checkpoint_dir}: give a folder outside.")
 
 
 def _like(like: epath.Path) -> tuple[epath.Path, Mapping[str, Any]]:
@@ -346,4 +368,7 @@ def _is_license(name: str) -> bool:
 
 
 def _read_license(path: str) -> bytes:
-    return epath.Path(path).read_bytes()
+    try:
+        return epath.Path(path).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"license_file = {path!r} cannot be read ({error}).") from error

@@ -26,7 +26,15 @@ from teacherlm_jax.models.parameters import boxed_params, parameter_count, paths
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning.shardings import tree_shardings
-from teacherlm_jax.weights import accounting, catalogue, directory, load, model_gin, output
+from teacherlm_jax.weights import (
+    accounting,
+    catalogue,
+    directory,
+    load,
+    model_gin,
+    output,
+    strict_json,
+)
 from teacherlm_jax.weights.family import Family
 from teacherlm_jax.weights.tensors import WeightsError
 
@@ -42,10 +50,10 @@ KEPT_FILES = (
     "vocab.json",
     "merges.txt",
     "chat_template.*",
-    "LICEN[CS]E*",
-    "NOTICE*",
-    "USE_POLICY*",
-    "README.md",
+    "licen[cs]e*",
+    "notice*",
+    "use_policy*",
+    "readme.md",
 )
 _LARGEST_KEPT_BYTES = 64 * 1024**2
 _MEGABYTE, _GIGABYTE = 10**6, 10**9
@@ -83,7 +91,7 @@ class _Source:
 def import_model(
     source: epath.PathLike,
     target: epath.PathLike,
-    mesh_config: mesh_lib.MeshConfig,
+    mesh_config: mesh_lib.MeshConfig | None = None,
     *,
     scan_layers: bool = True,
 ) -> Imported:
@@ -93,7 +101,7 @@ def import_model(
       source: a directory with config.json, weights (safetensors or torch's) and a tokenizer.
       target: a folder that is not there, or empty.
       mesh_config: sizes of the mesh axes over which the parameters are cut while they are in
-        memory; the checkpoint can be restored to any other.
+        memory, or None for `load.default_mesh`; the checkpoint can be restored to any other.
       scan_layers: as the model that will read it; see `DecoderConfig`.
 
     Raises:
@@ -104,7 +112,7 @@ def import_model(
     output.check_new(folder)
     found = hosts.on_every_host(f"checking {path}", lambda: _check(path, scan_layers))
     config, matched = found.config, found.matched
-    mesh = mesh_lib.make_mesh(mesh_config)
+    mesh = mesh_lib.make_mesh(mesh_config) if mesh_config else load.default_mesh(config)
     boxed = boxed_params(Decoder(config))
     tree_shardings(boxed, mesh)  # Raises where a dimension does not divide.
     types = load.parameter_types(matched, config)
@@ -127,6 +135,10 @@ def import_model(
 def _check(path: epath.Path, scan_layers: bool) -> _Source:
     """All that can be wrong with a directory, from configuration and headers."""
     output.check_finished(path)
+    if (path / RECORD).is_file():
+        raise WeightsError(
+            f"{path} is an import already: give the directory that it was made from."
+        )
     family, config = catalogue.read_config(path)
     config = dataclasses.replace(config, scan_layers=scan_layers)
     matched = accounting.match(directory.open_directory(path), family, config, path)
@@ -167,8 +179,9 @@ def _write_files(found: _Source, folder: epath.Path) -> None:
         f"{found.family.architecture}, imported from {found.path}.\n"
         "Include it in a gin file in place of a size file of models/."
     )
-    (folder / MODEL_GIN).write_text(model_gin.gin_text(found.config, header))
-    (folder / RECORD).write_text(json.dumps(record(found.matched, found.family), indent=2) + "\n")
+    (folder / MODEL_GIN).write_text(model_gin.gin_text(found.config, header), encoding="utf-8")
+    text = json.dumps(record(found.matched, found.family), indent=2) + "\n"
+    (folder / RECORD).write_text(text, encoding="utf-8")
 
 
 def kept_files(path: epath.Path) -> list[epath.Path]:
@@ -178,7 +191,7 @@ def kept_files(path: epath.Path) -> list[epath.Path]:
             file
             for file in path.iterdir()
             if file.is_file()
-            and any(fnmatch.fnmatchcase(file.name, pattern) for pattern in KEPT_FILES)
+            and any(fnmatch.fnmatchcase(file.name.lower(), pattern) for pattern in KEPT_FILES)
             and file.stat().length <= _LARGEST_KEPT_BYTES
         ),
         key=lambda file: file.name,
@@ -219,5 +232,11 @@ def read_record(folder: epath.Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise WeightsError(f"{folder} has no {RECORD}: it was not made by an import.")
-    values: dict[str, Any] = json.loads(path.read_text())
+    values = strict_json.parse_object(path.read_bytes(), str(path))
+    types = [values.get("dtype"), *dict(values.get("other_dtypes") or {}).values()]
+    names = {dtype.name for dtype in accounting.PARAMETER_TYPES}
+    is_sound = all(isinstance(name, str) and name in names for name in types)
+    is_sound &= isinstance(values.get("has_prefix"), bool)
+    if not is_sound or not isinstance(values.get("tied_head", 0), str | None):
+        raise WeightsError(f"{path} is damaged: import the checkpoint again.")
     return values

@@ -1,6 +1,7 @@
 """From a checkpoint's files straight into sharded arrays, each host reading its own part."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -17,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, paths
+from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning.shardings import tree_shardings
 from teacherlm_jax.weights import rules as rules_lib
 from teacherlm_jax.weights.accounting import Matched
@@ -70,6 +72,18 @@ class _Parameter:
     shape: tuple[int, ...]
     dtype: np.dtype
     is_stacked: bool
+
+
+def default_mesh(config: DecoderConfig) -> Mesh:
+    """All devices, parameters cut over as many of them as every dimension divides over."""
+    boxed, devices = boxed_params(Decoder(config)), jax.device_count()
+    for fsdp in range(devices, 0, -1):
+        if devices % fsdp == 0:
+            mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(data=devices // fsdp, fsdp=fsdp))
+            with contextlib.suppress(ValueError):
+                tree_shardings(boxed, mesh)
+                return mesh
+    raise AssertionError("over one device every dimension divides")
 
 
 def load_params(

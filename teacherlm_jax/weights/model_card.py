@@ -6,7 +6,8 @@ import re
 import teacherlm_jax
 
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
-_LICENSE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
+# A value, with quotes or not, or the first item of a list.
+_LICENSE = re.compile(r"^license:\s*(?:-\s*|\[\s*)?[\"']?([\w.+-]+)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """An output folder that is either finished or gone.
 
-While it is written it holds a marker. An error removes all that was written; a process that was
-killed leaves the marker, and the next run on the same folder starts over.
+While it is written it holds a marker that names its writer. An error removes all that was written;
+a process that was killed leaves the marker, and the next run on the same folder starts over.
 """
 
 import contextlib
+import json
+import os
+import socket
+import uuid
 from collections.abc import Iterator
 
 import jax
@@ -20,8 +24,14 @@ def check_new(folder: epath.Path) -> None:
     """Checks that a folder may be written to: it is not there, empty, or was never finished.
 
     Raises:
-      WeightsError: it holds something else.
+      WeightsError: it holds something else, or a process of this machine is writing it.
     """
+    owner = _owner(folder)
+    if owner.get("host") == socket.gethostname() and _is_running(owner.get("process")):
+        raise WeightsError(
+            f"{folder} is being written by process {owner['process']}: wait for it, or give "
+            "another folder."
+        )
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder} is a file, but the output is a folder: give another path.")
     if folder.is_dir() and not (folder / UNFINISHED).exists():
@@ -54,21 +64,22 @@ def new_folder(folder: epath.Path) -> Iterator[None]:
     it writes is to be cleared away by the next run.
 
     Raises:
-      WeightsError: as `check_new`.
+      WeightsError: as `check_new`; or another run has taken the folder over.
     """
     was_there = folder.is_dir()
+    marker = {"host": socket.gethostname(), "process": os.getpid(), "run": uuid.uuid4().hex}
 
     def begin() -> None:
         check_new(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / UNFINISHED).write_text("Being written, or given up: do not read.\n")
+        (folder / UNFINISHED).write_text(json.dumps(marker) + "\n", encoding="utf-8")
         _clear(folder)
 
     hosts.on_first_host(f"making {folder}", begin)
     try:
         yield
     except BaseException:
-        if jax.process_index() == 0:
+        if jax.process_index() == 0 and _owner(folder) == marker:
             with contextlib.suppress(OSError):
                 _clear(folder)
                 if jax.process_count() == 1:
@@ -76,7 +87,38 @@ def new_folder(folder: epath.Path) -> Iterator[None]:
                     if not was_there:
                         folder.rmtree(missing_ok=True)
         raise
-    hosts.on_first_host(f"finishing {folder}", lambda: (folder / UNFINISHED).unlink())
+
+    def finish() -> None:
+        if _owner(folder) != marker:
+            raise WeightsError(
+                f"another run has begun to write {folder} meanwhile, so what is there now may be "
+                "of both: delete it, and run one of them again."
+            )
+        (folder / UNFINISHED).unlink()
+
+    hosts.on_first_host(f"finishing {folder}", finish)
+
+
+def _owner(folder: epath.Path) -> dict[str, object]:
+    """What the marker says of its writer; empty where there is none, or none that can be read."""
+    try:
+        value = json.loads((folder / UNFINISHED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_running(process: object) -> bool:
+    """Whether another process of this machine has this number."""
+    if not isinstance(process, int) or process <= 0 or process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # It is somebody else's.
+    return True
 
 
 def _clear(folder: epath.Path) -> None:

@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.models.config import DecoderConfig, from_dict
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import rules as rules_lib
-from teacherlm_jax.weights import catalogue, importing, output
+from teacherlm_jax.weights import catalogue, importing, load, output
 from teacherlm_jax.weights.tensors import WeightsError
 
 SHORT, LONG = 8, 500
@@ -46,18 +47,21 @@ class _Prompts:
     is_real_BT: np.ndarray
 
 
-def compare(theirs: epath.PathLike, ours: epath.PathLike, mesh: Mesh) -> list[Difference]:
+def compare(
+    theirs: epath.PathLike, ours: epath.PathLike, mesh: Mesh | None = None
+) -> list[Difference]:
     """Compares a Hugging Face directory with a checkpoint of ours, in float32.
 
     Args:
       theirs: the directory.
       ours: the folder of an import, or a `checkpoints` folder.
-      mesh: where our parameters lie.
+      mesh: where our parameters lie; None: `load.default_mesh`.
 
     Raises:
       WeightsError: transformers or torch is not there, or the two are of different models.
       FileNotFoundError: there is no checkpoint.
     """
+    hosts.check_alone("a comparison")
     directory, folder = epath.Path(theirs), epath.Path(ours)
     output.check_finished(directory)
     output.check_finished(folder)
@@ -77,6 +81,7 @@ def compare(theirs: epath.PathLike, ours: epath.PathLike, mesh: Mesh) -> list[Di
     reference = transformers.AutoModelForCausalLM.from_pretrained(
         str(directory), dtype=torch.float32, local_files_only=True
     ).eval()
+    mesh = mesh or load.default_mesh(config)
     params = restore.load(folder, config, mesh).params
     forward = _forward(config, params, mesh)
     found = []
@@ -139,7 +144,8 @@ def _forward(config: DecoderConfig, params: Any, mesh: Mesh) -> Any:
     def run(prompts: _Prompts) -> np.ndarray:
         segment_ids_BT = prompts.is_real_BT.astype(np.int32)
         positions_BT = np.maximum(np.cumsum(segment_ids_BT, axis=1) - 1, 0)
-        with rules_lib.activate(mesh):
+        # Left to itself, an accelerator multiplies float32 with fewer bits than that.
+        with rules_lib.activate(mesh), jax.default_matmul_precision("highest"):
             found = logits(
                 jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params),
                 prompts.tokens_BT.astype(np.int32),

@@ -70,7 +70,7 @@ def test_a_difference_above_the_tolerance_fails(theirs, ours, capsys):
         (["export", "--from={out}", "--to={out}2"], "no checkpoint directory {out}"),
         (["export", "--from={ours}", "--to={out}", "--dtype=fp16"], "dtype = 'fp16', but it must"),
         (["export", "--from={ours}", "--to={out}", "--replica=1"], "holds one model, no replicas"),
-        (["export", "--from={ours}", "--to={out}", "--license_file=none"], "'none' is not there"),
+        (["export", "--from={ours}", "--to={out}", "--license_file=none"], "'none' cannot be read"),
         (["export", "--from={ours}", "--to={out}", "--shard_gigabytes=0"], "shard_gigabytes"),
         (["export", "--from={ours}", "--to={out}", "--shard_gigabytes=inf"], "shard_gigabytes"),
         (["verify", "--from={out}", "--to={ours}"], "config.json is not there"),

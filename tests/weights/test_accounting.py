@@ -100,6 +100,10 @@ def quantize(tensors):
     tensors[QUERY] = tensors[QUERY].astype(np.int8)
 
 
+def strip(tensors):
+    tensors[QUERY.removeprefix("model.")] = tensors.pop(QUERY)
+
+
 def shift(tensors):
     tensors["model.layers.2.self_attn.q_proj.weight"] = tensors.pop(QUERY)
 
@@ -114,9 +118,11 @@ def shift(tensors):
         ),
         (add_unknown, {}, r"unknown 1: model.layers.0.self_attn.q_proj.bias \[4\]; get"),
         (shift, {}, r"missing 1: .*unknown 1: model.layers.2.self_attn.q_proj.weight"),
+        (strip, {}, "has the prefix 'model.', but layers.1.* has not: name all"),
         (add_twice, {}, f"'{QUERY}'.* the same tensor under two names"),
         (misshape, {}, rf"{QUERY} has shape \[128, 7\], but config.json makes it \[512, 128\]"),
         (quantize, {}, f"{QUERY} holds int8, but a parameter must hold one of .*bfloat16"),
+        (lambda tensors: None, {"num_hidden_layers": 10**9}, "speaks of 1000000000 layers"),
         (lambda tensors: None, {"num_hidden_layers": 4}, "missing 18: .* and 13 more; get"),
         (lambda tensors: None, {"attention_bias": True}, r"missing 8: .*bias \[512\]"),
         (lambda tensors: tensors.pop(HEAD), {}, r"missing 1: lm_head.*tie_word_embeddings"),

@@ -9,6 +9,7 @@ import pytest
 from etils import epath
 from flax.core import meta
 
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.main import gin_setup
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
@@ -45,6 +46,8 @@ def test_a_public_configuration_is_the_model_of_its_size_file(name, tmp_path):
     expected = gin_setup.bound(DecoderConfig)()
     assert catalogue.unlike(found, expected) == []
     assert found.max_positions == expected.max_positions
+    # So a checkpoint that was imported is read with its size file.
+    restore._check_model(epath.Path("0"), dataclasses.asdict(found), expected)
     assert family.architecture == json.loads(PUBLIC[name])["architectures"][0]
 
 

@@ -15,6 +15,7 @@ def fields(**values):
 
 def test_the_first_name_that_is_there_and_not_null_counts():
     assert fields(n_embed=None, hidden_size=8, width=9).integer("n_embed", "hidden_size") == 8
+    assert fields(n_head=8, heads=8).integer("n_head", "heads") == 8
     assert fields().integer("n_embed", default=None) is None
     assert fields(tie=None).flag("tie", default=True)
     assert fields(eps=1).number("eps") == 1.0 and isinstance(fields(eps=1).number("eps"), float)
@@ -27,6 +28,7 @@ def test_the_first_name_that_is_there_and_not_null_counts():
     [
         (lambda: fields().integer("n_embed", "hidden_size"), "no field 'n_embed' or 'hidden_size'"),
         (lambda: fields(b=0).integer("a", "b"), "b = 0, but it must be a whole number of at least"),
+        (lambda: fields(a=3, b=6).integer("a", "b"), "b = 6, but it must be a, 3"),
         (lambda: fields(a="8").integer("a"), "a = '8', but it must be a whole number"),
         (lambda: fields(a=True).integer("a"), "a = True, but"),
         (lambda: fields(a=float("nan")).number("a"), "a = nan, but it must be a number above 0"),
@@ -68,7 +70,11 @@ def test_rotary_fields_come_back(scaling):
         ({"rope_theta": 5, "rope_scaling": None}, (5.0, None, 1.0)),
         ({"rope_parameters": {"rope_theta": 7.0, "rope_type": "default"}}, (7.0, None, 1.0)),
         ({"rope_theta": 5, "rope_parameters": {"rope_theta": 7.0}}, (7.0, None, 1.0)),
-        ({"rotary_emb_base": 9, "rotary_pct": 0.25}, (9.0, None, 0.25)),
+        ({"rotary_emb_base": 9, "rotary_pct": 0.25}, (10_000.0, None, 1.0)),
+        (
+            {"rope_scaling": {"type": "linear", "factor": 4}, "rope_parameters": {"rope_theta": 7}},
+            (10_000.0, RopeScaling("linear", 4.0), 1.0),
+        ),
         (
             {"rope_scaling": {"type": "linear", "factor": 4}},
             (10_000.0, RopeScaling("linear", 4.0), 1.0),
@@ -77,6 +83,14 @@ def test_rotary_fields_come_back(scaling):
 )
 def test_rotary_fields_under_all_their_names(values, expected):
     assert rope(fields(**values)) == expected
+
+
+def test_a_family_has_its_own_older_names():
+    found = rope(fields(rotary_emb_base=9, rotary_pct=0.5), "rotary_emb_base", "rotary_pct", 0.25)
+    assert found == (9.0, None, 0.5)
+    assert rope(fields(), "rotary_emb_base", "rotary_pct", 0.25) == (10_000.0, None, 0.25)
+    with pytest.raises(WeightsError, match=r"rotary_pct = 2\.0, but it must be at most 1"):
+        rope(fields(rotary_pct=2), "rotary_emb_base", "rotary_pct", 0.25)
 
 
 @pytest.mark.parametrize(

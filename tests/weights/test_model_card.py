@@ -39,6 +39,8 @@ def test_a_card_says_what_the_model_is():
         (SOURCE, "mit", "mit"),
         ("# no front matter\nlicense: mit\n", None, None),
         ("---\nlicense: apache-2.0\n---\n", None, "apache-2.0"),
+        ("---\nlicense: 'mit'\n---\n", None, "mit"),
+        ("---\nlicense:\n- mit\n- gpl\n---\n", None, "mit"),
         ("---\r\nlicense: apache-2.0\r\n---\r\n", None, "apache-2.0"),
     ],
 )

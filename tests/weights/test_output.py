@@ -1,5 +1,10 @@
 """A folder is finished or gone."""
 
+import json
+import socket
+import subprocess
+import sys
+
 import pytest
 from etils import epath
 
@@ -77,3 +82,35 @@ def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path):
 def test_an_empty_folder_or_none_will_do(tmp_path):
     output.check_new(epath.Path(tmp_path))
     output.check_new(epath.Path(tmp_path) / "none")
+
+
+def test_two_runs_do_not_write_one_folder(tmp_path):
+    """What a process that lives is writing is refused; what a killed one left is taken over."""
+    folder = epath.Path(tmp_path / "out")
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        folder.mkdir()
+        marker = {"host": socket.gethostname(), "process": other.pid, "run": "1"}
+        (folder / output.UNFINISHED).write_text(json.dumps(marker))
+        with pytest.raises(WeightsError, match=f"is being written by process {other.pid}"):
+            output.check_new(folder)
+    finally:
+        other.kill()
+        other.wait()
+    with output.new_folder(folder):
+        (folder / "file").write_text("ours")
+    assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_run_whose_folder_another_one_took_over_touches_nothing(tmp_path, fails):
+    folder = epath.Path(tmp_path / "out")
+    theirs = json.dumps({"host": "another", "process": 1, "run": "2"})
+    message = "own failure" if fails else "another run has begun to write"
+    with pytest.raises(ValueError, match=message), output.new_folder(folder):
+        (folder / output.UNFINISHED).write_text(theirs)
+        (folder / "file").write_text("theirs")
+        if fails:
+            raise ValueError("own failure")
+    assert (folder / "file").read_text() == "theirs"
+    assert (folder / output.UNFINISHED).read_text() == theirs

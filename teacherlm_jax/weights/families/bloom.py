@@ -14,7 +14,9 @@ from teacherlm_jax.weights.family import Family, head
 
 def _read(fields: ConfigFields) -> DecoderConfig:
     fields.require("apply_residual_connection_post_layernorm", [False], False)
-    width = fields.integer("n_embed", "hidden_size")
+    if fields.integer("pretraining_tp", default=1) > 1:
+        fields.require("slow_but_exact", [False], False)  # It would leave biases out.
+    width = fields.integer("n_embed", default=None) or fields.integer("hidden_size")
     heads = fields.integer("n_head", "num_attention_heads")
     fields.require("n_inner", [None, 4 * width], None)
     return DecoderConfig(

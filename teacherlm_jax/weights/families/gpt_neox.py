@@ -17,8 +17,11 @@ def _read(fields: ConfigFields) -> DecoderConfig:
     width = fields.integer("hidden_size")
     heads = fields.integer("num_attention_heads")
     head_dim = fields.head_dim(heads, width)
-    values = {"rotary_pct": 0.25, **fields.values}
-    theta, scaling, share = rope(ConfigFields(values, fields.where))
+    theta, scaling, share = rope(fields, "rotary_emb_base", "rotary_pct", 0.25)
+    # Other families' names, which this one's class does not read.
+    for name, used in (("rope_theta", theta), ("partial_rotary_factor", share)):
+        if fields.values.get(name) not in (None, used):
+            fields.refuse(name, fields.values[name], f"left away, or {used}, which counts here")
     is_parallel = fields.flag("use_parallel_residual", default=True)
     bias = fields.flag("attention_bias", default=True)
     return DecoderConfig(

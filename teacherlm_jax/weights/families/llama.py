@@ -18,6 +18,9 @@ def _common(fields: ConfigFields, default_kv_heads: int | None = None) -> dict[s
     width = fields.integer("hidden_size")
     heads = fields.integer("num_attention_heads")
     theta, scaling, share = rope(fields)
+    kv_heads = default_kv_heads
+    if "num_key_value_heads" in fields.values:  # Null: as many as query heads.
+        kv_heads = fields.integer("num_key_value_heads", default=None)
     fields.require("rope_interleaved", [False], False)
     if share != 1.0:
         fields.refuse("partial_rotary_factor", share, "1: whole heads are rotated")
@@ -26,7 +29,7 @@ def _common(fields: ConfigFields, default_kv_heads: int | None = None) -> dict[s
         "num_layers": fields.integer("num_hidden_layers"),
         "emb_dim": width,
         "num_heads": heads,
-        "num_kv_heads": fields.integer("num_key_value_heads", default=default_kv_heads),
+        "num_kv_heads": kv_heads,
         "head_dim": fields.head_dim(heads, width),
         "mlp_dim": fields.integer("intermediate_size"),
         "mlp_activation": fields.activation("hidden_act", default="silu"),
@@ -77,7 +80,7 @@ def _read_mistral(fields: ConfigFields) -> DecoderConfig:
 
 
 def _read_qwen2(fields: ConfigFields) -> DecoderConfig:
-    common = _common(fields)
+    common = _common(fields, default_kv_heads=32)
     _check_full_attention(fields, common["num_layers"])
     return DecoderConfig(**common, qkv_bias=True, attention_out_bias=False, mlp_bias=False)
 
@@ -85,7 +88,7 @@ def _read_qwen2(fields: ConfigFields) -> DecoderConfig:
 def _read_qwen3(fields: ConfigFields) -> DecoderConfig:
     if fields.values.get("head_dim") is None:
         fields = ConfigFields({**fields.values, "head_dim": 128}, fields.where)
-    common = _common(fields)
+    common = _common(fields, default_kv_heads=32)
     _check_full_attention(fields, common["num_layers"])
     bias = fields.flag("attention_bias", default=False)
     return DecoderConfig(
