@@ -69,13 +69,13 @@ def test_the_optimizer_state_carries_the_axes_of_the_parameters_that_it_mirrors(
     boxed_params = parameters.boxed_params(model)
     transformation = optimizer.build(boxed_params)
     boxed = state_lib.boxed_state(model, transformation)
-    own, mirrored = axes_by_path(boxed_params), axes_by_path(boxed.opt_state)
-    assert len(parameters) == 20
-    assert axes_by_path(boxed.params) == parameters
+    axes, mirrored = axes_by_path(boxed_params), axes_by_path(boxed.opt_state)
+    assert len(axes) == 20
+    assert axes_by_path(boxed.params) == axes
     for path, names in mirrored.items():
-        assert names == next(parameters[own] for own in parameters if path.endswith(own)), path
+        assert names == next(axes[own] for own in axes if path.endswith(own)), path
     moments = 2 if isinstance(optimizer, optimizer_lib.AdamW) else 1
-    for own in parameters:
+    for own in axes:
         holders = [path for path in mirrored if path.endswith(own)]
         assert len(holders) >= moments, own
     # The same tree as a state of real parameters has, leaf by leaf.
