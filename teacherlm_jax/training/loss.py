@@ -52,7 +52,7 @@ def chunked_cross_entropy(
     targets_BT: jax.Array,
     weights_BT: jax.Array,
     z_loss: float = 0.0,
-    chunk: int = 128,
+    chunk: int | None = None,
 ) -> dict[str, WeightedSum]:
     """`cross_entropy` of the logits hidden . table, of which only a chunk exists at a time.
 
@@ -66,17 +66,35 @@ def chunked_cross_entropy(
       targets_BT: token ids.
       weights_BT: float32, 0 where a position does not count.
       z_loss: see `cross_entropy`.
-      chunk: positions of a row that are done at a time.
+      chunk: positions of a row that are done at a time; None: as many as `CHUNK_LOGITS` allows.
 
     Returns:
       What `cross_entropy` returns, the same up to rounding.
     """
+    if chunk is None:
+        batch, length = hidden_BTD.shape[:2]
+        chunk = _chunk_length(batch, length, table_VD.shape[0])
     loss, correct = _chunked(hidden_BTD, table_VD, targets_BT, weights_BT, z_loss, chunk)
     weight = jnp.sum(weights_BT)
     return {"loss": WeightedSum(loss, weight), "accuracy": WeightedSum(correct, weight)}
 
 
 Sums = tuple[jax.Array, jax.Array]
+
+# Logits of a chunk on one device. Over several devices each chunk costs a reduction of the table's
+# gradient, and few chunks are better.
+CHUNK_LOGITS, CHUNK_LOGITS_OF_SEVERAL = 2**24, 2**26
+
+
+def _chunk_length(batch: int, length: int, vocab_size: int) -> int:
+    """Positions of a chunk, so that chunks are about equal."""
+    mesh = dict(jax.sharding.get_abstract_mesh().shape)
+    rows = -(-batch // (mesh.get("data", 1) * mesh.get("fsdp", 1)))
+    logits = rows * -(-vocab_size // mesh.get("tensor", 1))
+    is_alone = all(size == 1 for size in mesh.values())
+    most = (CHUNK_LOGITS if is_alone else CHUNK_LOGITS_OF_SEVERAL) // logits
+    count = -(-length // min(max(most, 1), length))
+    return -(-length // count)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -88,6 +106,8 @@ def _chunked(
     z_loss: float,
     chunk: int,
 ) -> Sums:
+    table_VD = _gathered(table_VD, hidden_BTD.dtype)
+
     def one(sums: Sums, chunk_of: tuple[jax.Array, ...]) -> tuple[Sums, None]:
         hidden_BCD, targets_BC, weights_BC = chunk_of
         logits_BCV = _chunk_logits(hidden_BCD, table_VD)
@@ -108,6 +128,7 @@ def _chunked_forward(
     chunk: int,
 ) -> tuple[Sums, tuple[jax.Array, jax.Array]]:
     """The sums, and the gradient of the loss to hidden and table."""
+    parameter_dtype, table_VD = table_VD.dtype, _gathered(table_VD, hidden_BTD.dtype)
 
     def one(carry: Any, chunk_of: tuple[jax.Array, ...]) -> tuple[Any, jax.Array]:
         (loss, correct), table_grad_DV = carry
@@ -124,7 +145,7 @@ def _chunked_forward(
         probability_BCV = jnp.exp(logits_BCV - log_z_BC1) * (1 + 2 * z_loss * log_z_BC1)
         grad_BCV = (probability_BCV - is_target_BCV) * weights_BC1
         grad_BCV = grad_BCV.astype(hidden_BCD.dtype)
-        hidden_grad_BCD = jnp.einsum("BCV,VD->BCD", grad_BCV, table_VD.astype(hidden_BCD.dtype))
+        hidden_grad_BCD = jnp.einsum("BCV,VD->BCD", grad_BCV, table_VD)
         # [D, V] and not [V, D]: a CPU multiplies so a third faster.
         table_grad_DV += jnp.einsum(
             "BCD,BCV->DV", hidden_BCD, grad_BCV, preferred_element_type=jnp.float32
@@ -140,7 +161,7 @@ def _chunked_forward(
     batch, length, width = hidden_BTD.shape
     filled_BTD = jnp.swapaxes(hidden_grad_NBCD, 0, 1).reshape(batch, -1, width)
     hidden_grad_BTD = filled_BTD[:, :length]
-    return sums, (hidden_grad_BTD, table_grad_DV.T.astype(table_VD.dtype))
+    return sums, (hidden_grad_BTD, table_grad_DV.T.astype(parameter_dtype))
 
 
 def _chunked_backward(
@@ -154,13 +175,15 @@ def _chunked_backward(
 _chunked.defvjp(_chunked_forward, _chunked_backward)
 
 
-def _chunk_logits(hidden_BCD: jax.Array, table_VD: jax.Array) -> jax.Array:
-    logits_BCV = jnp.einsum(
-        "BCD,VD->BCV",
-        hidden_BCD,
-        table_VD.astype(hidden_BCD.dtype),
-        preferred_element_type=jnp.float32,
+def _gathered(table_VD: jax.Array, dtype: Any) -> jax.Array:
+    """The table in the computation type, cut by vocabulary alone: gathered once for all chunks."""
+    return nn.with_logical_constraint(
+        table_VD.astype(dtype), ("activation_vocab", "activation_embed")
     )
+
+
+def _chunk_logits(hidden_BCD: jax.Array, table_VD: jax.Array) -> jax.Array:
+    logits_BCV = jnp.einsum("BCD,VD->BCV", hidden_BCD, table_VD, preferred_element_type=jnp.float32)
     return nn.with_logical_constraint(
         logits_BCV, ("activation_batch", "activation_length", "activation_vocab")
     )

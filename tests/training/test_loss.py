@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from teacherlm_jax.training import loss as loss_lib
 from teacherlm_jax.training.loss import chunked_cross_entropy, cross_entropy
 
 
@@ -131,10 +132,28 @@ def test_the_logits_are_never_whole():
         return compiled.memory_analysis().temp_size_in_bytes
 
     def chunked(hidden, table):
-        return chunked_cross_entropy(hidden, table, targets, weights)["loss"].total
+        return chunked_cross_entropy(hidden, table, targets, weights, chunk=128)["loss"].total
 
     def whole(hidden, table):
         return cross_entropy(hidden @ table.T, targets, weights)["loss"].total
 
     logits_bytes = 2 * 512 * 1000 * 4
     assert temporary_bytes(chunked) < logits_bytes < temporary_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "length", "vocab_size", "expected"),
+    [
+        ({}, 512, 32_000, 128),  # 4 rows: 2^24 logits are 131 positions.
+        ({}, 100, 200, 100),
+        ({}, 3, 2**30, 1),
+        ({"data": 1, "fsdp": 2, "tensor": 4}, 2048, 250_880, 512),
+        ({"data": 1, "fsdp": 1, "tensor": 1}, 512, 32_000, 128),
+    ],
+)
+def test_chunks_are_as_long_as_a_devices_share_of_logits_allows(
+    sizes, length, vocab_size, expected, monkeypatch
+):
+    mesh = jax.sharding.AbstractMesh(tuple(sizes.values()), tuple(sizes))
+    monkeypatch.setattr(jax.sharding, "get_abstract_mesh", lambda: mesh)
+    assert loss_lib._chunk_length(4, length, vocab_size) == expected
