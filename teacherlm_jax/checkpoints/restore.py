@@ -47,6 +47,18 @@ class LoadedModel:
         return jax.tree.map(lambda leaf: leaf[index], self.params)
 
 
+def saved_model(checkpoint_dir: epath.PathLike) -> DecoderConfig:
+    """The model that the newest checkpoint in a `checkpoints` folder is of; reads no parameters.
+
+    Raises:
+      FileNotFoundError: there is none.
+      manager.CheckpointError: its metadata is damaged.
+    """
+    checkpoints, step = manager.latest(checkpoint_dir)
+    with checkpoints:
+        return _model_of(checkpoints.directory / str(step), checkpoints.metadata(step))
+
+
 def load(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> LoadedModel:
     """Parameters of the newest checkpoint in a `checkpoints` folder, placed on a mesh.
 
@@ -124,18 +136,21 @@ def replicas(checkpoint_dir: epath.PathLike, model: DecoderConfig) -> int | None
 def _metadata(checkpoints: manager.Checkpoints, step: int, model: DecoderConfig) -> dict[str, Any]:
     metadata = checkpoints.metadata(step)
     path = checkpoints.directory / str(step)
-    _check_model(path, metadata.get("model", {}), model)
+    _check_model(path, _model_of(path, metadata), model)
     return metadata
 
 
-def _check_model(path: epath.Path, saved: dict[str, Any], model: DecoderConfig) -> None:
+def _model_of(path: epath.Path, metadata: dict[str, Any]) -> DecoderConfig:
     try:
-        of_checkpoint = from_dict(saved)
+        return from_dict(metadata.get("model", {}))
     except (TypeError, ValueError) as error:
         raise manager.CheckpointError(
             f"checkpoint {path} does not say what its model is ({error}); give another."
         ) from error
-    found, wanted = (dataclasses.asdict(explicit(one)) for one in (of_checkpoint, model))
+
+
+def _check_model(path: epath.Path, saved: DecoderConfig, model: DecoderConfig) -> None:
+    found, wanted = (dataclasses.asdict(explicit(one)) for one in (saved, model))
     different = [
         f"{name} {found[name]!r} (asked: {value!r})"
         for name, value in wanted.items()

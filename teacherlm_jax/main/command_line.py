@@ -167,14 +167,23 @@ def _run(
             f"\ninterrupted. What is finished is kept; to continue:\n\n  {again}", file=sys.stderr
         )
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # Who reads has had enough, as `head` has; the work is done.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 0
         if (flags and flags.debug) or not is_user_error(error):
             raise
         return complain(message_of(error))
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether who reads our output has gone, as `head` does; what is left of it is dropped then."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def prepare_environment() -> None:

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from teacherlm_jax.data.batches import Arrays
+from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, init_params
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning import rules as rules_lib
@@ -64,7 +64,7 @@ class Placement:
       z_loss: see `loss.cross_entropy`.
     """
 
-    model: nn.Module
+    model: Decoder
     optimizer: optax.GradientTransformation
     mesh: Mesh
     replicas: int | None = None

@@ -12,6 +12,7 @@ import optax
 from flax import linen as nn
 
 from teacherlm_jax.metrics.sums import WeightedSum
+from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.training.loss import chunked_cross_entropy
 from teacherlm_jax.training.state import TrainState
 
@@ -37,7 +38,7 @@ def forward(
 
 
 def make_train_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, z_loss: float = 0.0
+    model: Decoder, optimizer: optax.GradientTransformation, z_loss: float = 0.0
 ) -> StepFn:
     """The update as a pure function, to be jitted (or vmapped) by the caller.
 
@@ -51,14 +52,14 @@ def make_train_step(
     """
     # The loss makes the logits itself, a chunk at a time.
     hidden_model = model.clone(return_hidden=True)
-    use_dropout = model.config.dropout_rate > 0  # type: ignore[attr-defined]
+    use_dropout = model.config.dropout_rate > 0
 
     def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
         def loss_fn(params: Any) -> tuple[jax.Array, dict[str, WeightedSum]]:
             dropout_rng = jax.random.fold_in(rng, state.step) if use_dropout else None
             sums = chunked_cross_entropy(
                 forward(hidden_model, params, batch, dropout_rng),
-                model.output_table(params),  # type: ignore[attr-defined]
+                model.output_table(params),
                 batch["decoder_target_tokens"],
                 batch["decoder_loss_weights"],
                 z_loss,

@@ -43,11 +43,6 @@ class Matched:
         for _, tensors in self.sources.values():
             yield from tensors
 
-    @property
-    def largest_tensor_bytes(self) -> int:
-        """Bytes of the largest tensor in the files."""
-        return max(tensor.nbytes for tensor in self.tensors)
-
 
 def expanded(rules: Sequence[Rule], num_layers: int) -> Iterator[tuple[str, int, Rule]]:
     """(name without prefix, block, rule) of every parameter; block 0 outside of the blocks."""

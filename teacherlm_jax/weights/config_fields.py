@@ -27,6 +27,11 @@ _REQUIRED = object()
 _LARGEST = 1e30
 
 
+def their_activation(ours: str) -> str:
+    """Their name of an activation; of several the first in `ACTIVATIONS`."""
+    return next(name for name, own in ACTIVATIONS.items() if own == ours)
+
+
 def read_json(path: epath.Path) -> dict[str, Any]:
     """A JSON object from a file.
 

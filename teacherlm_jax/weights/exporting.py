@@ -18,9 +18,9 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from teacherlm_jax.checkpoints import manager, restore
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.metrics.progress import Progress
-from teacherlm_jax.models.config import DecoderConfig, from_dict
+from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.parameters import paths
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.weights import catalogue, importing, load, model_card, output, safetensors_file
@@ -155,12 +155,9 @@ def _plan(settings: ExportSettings) -> _Plan:
         output.check_finished(folder)
     if (source / FILE_NAME).is_file():
         raise WeightsError(f"{source} is a Hugging Face directory: there is nothing to export.")
-    is_import = (source / importing.CHECKPOINTS).is_dir()
-    checkpoint_dir = source / importing.CHECKPOINTS if is_import else source
-    checkpoints, step = manager.latest(checkpoint_dir)
+    checkpoint_dir = importing.checkpoint_dir(source)
+    config = restore.saved_model(checkpoint_dir)
     _check_outside(settings.target, checkpoint_dir)
-    with checkpoints:
-        config = from_dict(checkpoints.metadata(step)["model"])
     if settings.dtype is not None and settings.dtype not in TYPES:
         raise WeightsError(f"dtype = {settings.dtype!r}, but it must be one of {sorted(TYPES)}.")
     if settings.license_file is not None:
@@ -342,6 +339,8 @@ def _write_texts(
     contents: dict[str, Callable[[], bytes]] = {path.name: path.read_bytes for path in kept}
     if FILE_NAME in contents:
         config = json.loads(contents.pop(FILE_NAME)())
+    cards = [name for name in contents if name.lower() == "readme.md"]
+    source_card = b"\n".join([contents.pop(name)() for name in cards])
     types = [name for name in ("dtype", "torch_dtype") if name in config] or ["torch_dtype"]
     config.update(dict.fromkeys(types, usual))
     card = model_card.Card(
@@ -349,7 +348,7 @@ def _write_texts(
         architecture=plan.family.architecture,
         parameters=parameters,
         dtype=usual,
-        source_card=contents.pop("README.md", bytes)().decode("utf-8", errors="replace"),
+        source_card=source_card.decode("utf-8", errors="replace"),
         license_id=settings.license_id,
     )
     if settings.license_file is not None:

@@ -119,7 +119,8 @@ def import_model(
     total = sum(tensor.nbytes for tensor in {t.name: t for t in matched.tensors}.values())
     logging.info("%s: %s, %.2f GB in files.", path, found.family.architecture, total / _GIGABYTE)
     with output.new_folder(folder):
-        params = hosts.on_every_host(f"reading {path}", lambda: _load(matched, config, mesh, types))
+        size = _parameter_bytes(boxed, types)
+        params = hosts.on_every_host(f"reading {path}", lambda: _load(matched, config, mesh, size))
         params_only.save(folder / CHECKPOINTS, params, _metadata(found, types))
         hosts.on_first_host(f"writing {folder}", lambda: _write_files(found, folder))
     return Imported(
@@ -145,11 +146,12 @@ def _check(path: epath.Path, scan_layers: bool) -> _Source:
     return _Source(path, family, config, matched)
 
 
-def _load(
-    matched: accounting.Matched, config: DecoderConfig, mesh: Mesh, types: dict[str, np.dtype]
-) -> Any:
-    leaves = paths(meta.unbox(boxed_params(Decoder(config))))
-    total = sum(leaf.size * types[path].itemsize for path, leaf in leaves.items())
+def _parameter_bytes(boxed: Any, types: dict[str, np.dtype]) -> int:
+    leaves = paths(meta.unbox(boxed))
+    return sum(leaf.size * types[path].itemsize for path, leaf in leaves.items())
+
+
+def _load(matched: accounting.Matched, config: DecoderConfig, mesh: Mesh, total: int) -> Any:
     done = 0
     with Progress("import", -(-total // _MEGABYTE), unit="megabyte") as bar:
 
@@ -220,6 +222,12 @@ def record_of(path: epath.Path) -> dict[str, Any]:
     """
     found = _check(path, scan_layers=True)
     return record(found.matched, found.family)
+
+
+def checkpoint_dir(folder: epath.Path) -> epath.Path:
+    """The `checkpoints` folder of an import; any other folder is taken for one."""
+    inner = folder / CHECKPOINTS
+    return inner if inner.is_dir() else folder
 
 
 def read_record(folder: epath.Path) -> dict[str, Any]:

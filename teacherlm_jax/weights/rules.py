@@ -148,3 +148,36 @@ def dense(ours: str, theirs: str, axes: str, bias: bool | None, **part: Any) -> 
             Rule(f"{ours}/bias", f"{theirs}.bias", f"{outputs} -> {' '.join(names)}", **part)
         )
     return rules
+
+
+def fused_block(block: str, attention: str, attention_bias: bool | None) -> list[Rule]:
+    """Rules of the projections of a block as BLOOM and GPT-NeoX name them.
+
+    Queries, keys and values are one tensor, head by head.
+
+    Args:
+      block: name of the block, "{layer}" in it.
+      attention: name of the attention within it.
+      attention_bias: whether attention's projections have biases; the feed-forward's have.
+    """
+    ours = f"{LAYERS}/self_attention"
+    rules = [
+        *dense(
+            f"{ours}/out",
+            f"{block}.{attention}.dense",
+            "embed (heads kv) -> heads kv embed",
+            attention_bias,
+        ),
+        *dense(f"{LAYERS}/mlp/wi", f"{block}.mlp.dense_h_to_4h", "mlp embed -> embed mlp", True),
+        *dense(f"{LAYERS}/mlp/wo", f"{block}.mlp.dense_4h_to_h", "embed mlp -> mlp embed", True),
+    ]
+    for part, name in enumerate(("query", "key", "value")):
+        rules += dense(
+            f"{ours}/{name}",
+            f"{block}.{attention}.query_key_value",
+            "(heads part kv) embed -> embed heads kv",
+            attention_bias,
+            part=part,
+            parts=3,
+        )
+    return rules

@@ -9,8 +9,8 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from teacherlm_jax.checkpoints import manager, restore
-from teacherlm_jax.models.config import DecoderConfig, from_dict
+from teacherlm_jax.checkpoints import restore
+from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import rules as rules_lib
@@ -65,11 +65,8 @@ def compare(
     directory, folder = epath.Path(theirs), epath.Path(ours)
     output.check_finished(directory)
     output.check_finished(folder)
-    if (folder / importing.CHECKPOINTS).is_dir():
-        folder = folder / importing.CHECKPOINTS
-    checkpoints, step = manager.latest(folder)
-    with checkpoints:
-        config = from_dict(checkpoints.metadata(step)["model"])
+    folder = importing.checkpoint_dir(folder)
+    config = restore.saved_model(folder)
     _, their_config = catalogue.read_config(directory)
     different = catalogue.unlike(their_config, config)
     if different:

@@ -18,6 +18,7 @@ Shape legend: B batch, T positions, D residual width, H heads, K head width, V v
 import argparse
 import dataclasses
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -169,6 +170,13 @@ def matrix_product(dtype: str, size: int) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(product(one, other))
 
 
+def page_faults(call: Callable[[], Any]) -> int:
+    """Pages of memory that the system had to hand out during a call, 4 KiB each as a rule."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    call()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
@@ -229,7 +237,11 @@ def compare(name: str, dtype: str, arguments: argparse.Namespace) -> None:
         ratio = statistics.median(b / a for a, b in zip(mine, other))
         share = factor * shape.flops(batch, length) / statistics.median(mine) / peak
         rates = [batch * length / statistics.median(times) for times in (mine, other)]
-        print(f"{kind:10} {rates[0]:10,.0f} {rates[1]:13,.0f} {ratio:6.2f}x {share:8.0%}")
+        faults = [page_faults(calls[f"{side} {kind}"]) for side in ("ours", "theirs")]
+        print(
+            f"{kind:10} {rates[0]:10,.0f} {rates[1]:13,.0f} {ratio:6.2f}x {share:8.0%}", end="   "
+        )
+        print(f"page faults: {faults[0]:,} and {faults[1]:,}")
 
 
 def main() -> None:

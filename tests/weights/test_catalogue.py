@@ -47,7 +47,7 @@ def test_a_public_configuration_is_the_model_of_its_size_file(name, tmp_path):
     assert catalogue.unlike(found, expected) == []
     assert found.max_positions == expected.max_positions
     # So a checkpoint that was imported is read with its size file.
-    restore._check_model(epath.Path("0"), dataclasses.asdict(found), expected)
+    restore._check_model(epath.Path("0"), found, expected)
     assert family.architecture == json.loads(PUBLIC[name])["architectures"][0]
 
 

@@ -53,39 +53,18 @@ def _write(config: DecoderConfig) -> dict[str, Any]:
 
 
 def _rules(config: DecoderConfig) -> list[rules_lib.Rule]:
-    attention, block = "layers/self_attention", "h.{layer}"
-    rules = [
+    block = "h.{layer}"
+    return [
         rules_lib.Rule(
             "token_embedder/embedding", "word_embeddings.weight", "vocab token -> vocab token"
         ),
         *rules_lib.norm("embedding_norm", "word_embeddings_layernorm"),
         *rules_lib.norm("layers/pre_self_attention_norm", f"{block}.input_layernorm"),
-        *rules_lib.dense(
-            f"{attention}/out",
-            f"{block}.self_attention.dense",
-            "embed (heads kv) -> heads kv embed",
-            True,
-        ),
+        *rules_lib.fused_block(block, "self_attention", True),
         *rules_lib.norm("layers/pre_mlp_norm", f"{block}.post_attention_layernorm"),
-        *rules_lib.dense(
-            "layers/mlp/wi", f"{block}.mlp.dense_h_to_4h", "mlp embed -> embed mlp", True
-        ),
-        *rules_lib.dense(
-            "layers/mlp/wo", f"{block}.mlp.dense_4h_to_h", "embed mlp -> mlp embed", True
-        ),
         *rules_lib.norm("decoder_norm", "ln_f"),
         *head(config),
     ]
-    for part, name in enumerate(("query", "key", "value")):
-        rules += rules_lib.dense(
-            f"{attention}/{name}",
-            f"{block}.self_attention.query_key_value",
-            "(heads part kv) embed -> embed heads kv",
-            True,
-            part=part,
-            parts=3,
-        )
-    return rules
 
 
 BLOOM = Family("bloom", "BloomForCausalLM", "transformer.", _read, _write, _rules)

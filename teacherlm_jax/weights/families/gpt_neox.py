@@ -7,9 +7,14 @@ fused head by head.
 import math
 from typing import Any
 
-from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.config import DecoderConfig, explicit
 from teacherlm_jax.weights import rules as rules_lib
-from teacherlm_jax.weights.config_fields import ACTIVATIONS, ConfigFields, rope, rope_fields
+from teacherlm_jax.weights.config_fields import (
+    ConfigFields,
+    rope,
+    rope_fields,
+    their_activation,
+)
 from teacherlm_jax.weights.family import Family, head
 
 
@@ -47,7 +52,6 @@ def _read(fields: ConfigFields) -> DecoderConfig:
 
 
 def _write(config: DecoderConfig) -> dict[str, Any]:
-    theirs = {ours: name for name, ours in reversed(ACTIVATIONS.items())}
     rotary = rope_fields(config.rope_theta, config.rope_scaling)
     return {
         "vocab_size": config.vocab_size,
@@ -55,14 +59,14 @@ def _write(config: DecoderConfig) -> dict[str, Any]:
         "hidden_size": config.emb_dim,
         "num_attention_heads": config.num_heads,
         "intermediate_size": config.mlp_dim,
-        "hidden_act": theirs[config.mlp_activation],
+        "hidden_act": their_activation(config.mlp_activation),
         "layer_norm_eps": config.norm_epsilon,
         "use_parallel_residual": config.residual == "parallel",
         "rotary_pct": _share(config.rotary_width, config.head_dim),
         "rotary_emb_base": rotary.pop("rope_theta"),
         **rotary,
         "max_position_embeddings": config.max_positions or 2048,
-        "attention_bias": config.use_bias if config.qkv_bias is None else config.qkv_bias,
+        "attention_bias": explicit(config).qkv_bias,
         "tie_word_embeddings": config.logits_via_embedding,
     }
 
@@ -74,37 +78,16 @@ def _share(part: int, whole: int) -> float:
 
 
 def _rules(config: DecoderConfig) -> list[rules_lib.Rule]:
-    attention, block = "layers/self_attention", "layers.{layer}"
-    bias = config.use_bias if config.qkv_bias is None else config.qkv_bias
-    rules = [
+    block = "layers.{layer}"
+    bias = explicit(config).qkv_bias
+    return [
         rules_lib.Rule("token_embedder/embedding", "embed_in.weight", "vocab token -> vocab token"),
         *rules_lib.norm("layers/pre_self_attention_norm", f"{block}.input_layernorm"),
         *rules_lib.norm("layers/pre_mlp_norm", f"{block}.post_attention_layernorm"),
-        *rules_lib.dense(
-            f"{attention}/out",
-            f"{block}.attention.dense",
-            "embed (heads kv) -> heads kv embed",
-            bias,
-        ),
-        *rules_lib.dense(
-            "layers/mlp/wi", f"{block}.mlp.dense_h_to_4h", "mlp embed -> embed mlp", True
-        ),
-        *rules_lib.dense(
-            "layers/mlp/wo", f"{block}.mlp.dense_4h_to_h", "embed mlp -> mlp embed", True
-        ),
+        *rules_lib.fused_block(block, "attention", bias),
         *rules_lib.norm("decoder_norm", "final_layer_norm"),
         *head(config, "embed_out"),
     ]
-    for part, name in enumerate(("query", "key", "value")):
-        rules += rules_lib.dense(
-            f"{attention}/{name}",
-            f"{block}.attention.query_key_value",
-            "(heads part kv) embed -> embed heads kv",
-            bias,
-            part=part,
-            parts=3,
-        )
-    return rules
 
 
 GPT_NEOX = Family(

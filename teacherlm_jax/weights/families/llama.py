@@ -7,9 +7,14 @@ keys and values; Qwen3 (arXiv 2505.09388), which normalises queries and keys.
 
 from typing import Any
 
-from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.config import DecoderConfig, explicit
 from teacherlm_jax.weights import rules as rules_lib
-from teacherlm_jax.weights.config_fields import ACTIVATIONS, ConfigFields, rope, rope_fields
+from teacherlm_jax.weights.config_fields import (
+    ConfigFields,
+    rope,
+    rope_fields,
+    their_activation,
+)
 from teacherlm_jax.weights.family import Family, head
 
 
@@ -103,7 +108,6 @@ def _check_full_attention(fields: ConfigFields, num_layers: int) -> None:
 
 
 def _write_common(config: DecoderConfig) -> dict[str, Any]:
-    theirs = {ours: name for name, ours in reversed(ACTIVATIONS.items())}
     return {
         "vocab_size": config.vocab_size,
         "num_hidden_layers": config.num_layers,
@@ -112,7 +116,7 @@ def _write_common(config: DecoderConfig) -> dict[str, Any]:
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_dim,
         "intermediate_size": config.mlp_dim,
-        "hidden_act": theirs[config.mlp_activation],
+        "hidden_act": their_activation(config.mlp_activation),
         "rms_norm_eps": config.norm_epsilon,
         # A length that is unknown is said to be long: nothing in the model depends on it.
         "max_position_embeddings": config.max_positions or 131_072,
@@ -124,8 +128,8 @@ def _write_common(config: DecoderConfig) -> dict[str, Any]:
 def _write_llama(config: DecoderConfig) -> dict[str, Any]:
     return {
         **_write_common(config),
-        "attention_bias": _either(config.qkv_bias, config.use_bias),
-        "mlp_bias": _either(config.mlp_bias, config.use_bias),
+        "attention_bias": explicit(config).qkv_bias,
+        "mlp_bias": explicit(config).mlp_bias,
     }
 
 
@@ -140,19 +144,15 @@ def _write_qwen2(config: DecoderConfig) -> dict[str, Any]:
 def _write_qwen3(config: DecoderConfig) -> dict[str, Any]:
     return {
         **_write_common(config),
-        "attention_bias": _either(config.qkv_bias, config.use_bias),
+        "attention_bias": explicit(config).qkv_bias,
         "use_sliding_window": False,
     }
 
 
-def _either(own: bool | None, common: bool) -> bool:
-    return common if own is None else own
-
-
 def _rules(config: DecoderConfig) -> list[rules_lib.Rule]:
     attention, block = "layers/self_attention", "layers.{layer}"
-    mlp_bias = _either(config.mlp_bias, config.use_bias)
-    qkv_bias = _either(config.qkv_bias, config.use_bias)
+    mlp_bias = explicit(config).mlp_bias
+    qkv_bias = explicit(config).qkv_bias
     rules = [
         rules_lib.Rule(
             "token_embedder/embedding", "embed_tokens.weight", "vocab token -> vocab token"
@@ -164,7 +164,7 @@ def _rules(config: DecoderConfig) -> list[rules_lib.Rule]:
             f"{attention}/out",
             f"{block}.self_attn.o_proj",
             "embed (heads kv) -> heads kv embed",
-            _either(config.attention_out_bias, config.use_bias),
+            explicit(config).attention_out_bias,
         ),
         *head(config),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.weights import rules as rules_lib
-from teacherlm_jax.weights.config_fields import ACTIVATIONS, ConfigFields
+from teacherlm_jax.weights.config_fields import ConfigFields, their_activation
 from teacherlm_jax.weights.family import Family, head
 
 _OFFSET = 2
@@ -42,7 +42,6 @@ def _read(fields: ConfigFields) -> DecoderConfig:
 
 def _write(config: DecoderConfig) -> dict[str, Any]:
     is_pre_norm = config.residual == "pre_norm"
-    theirs = {ours: name for name, ours in reversed(ACTIVATIONS.items())}
     return {
         "vocab_size": config.vocab_size,
         "num_hidden_layers": config.num_layers,
@@ -50,7 +49,7 @@ def _write(config: DecoderConfig) -> dict[str, Any]:
         "num_attention_heads": config.num_heads,
         "ffn_dim": config.mlp_dim,
         "word_embed_proj_dim": config.token_width,
-        "activation_function": theirs[config.mlp_activation],
+        "activation_function": their_activation(config.mlp_activation),
         "do_layer_norm_before": is_pre_norm,
         "_remove_final_layer_norm": is_pre_norm and not config.final_norm,
         "max_position_embeddings": config.max_positions,
