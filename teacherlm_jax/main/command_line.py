@@ -104,7 +104,7 @@ def run_command(
     def configure_and_run(flags: argparse.Namespace) -> None:
         with contextlib.nullcontext() if flags.debug else without_chatter():
             _configure(flags, default_gin_files, read_by_code)
-        with _first_host_speaks(), _sigterm_interrupts():
+        with _first_host_speaks(name, _gin_text), _sigterm_interrupts():
             _call(run)
 
     parse = functools.partial(_parse_flags, name, description, default_gin_files)
@@ -141,7 +141,7 @@ def run_plain_command(
         return parser.parse_args(argv)
 
     def run_with(flags: argparse.Namespace) -> None:
-        with _first_host_speaks(), _sigterm_interrupts():
+        with _first_host_speaks(name, lambda: _flags_text(flags)), _sigterm_interrupts():
             run(flags)
 
     return _run(name, argv, parse, run_with)
@@ -356,20 +356,34 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _first_host_speaks() -> Iterator[None]:
-    """Joins the other hosts of the run, if there are any; results are printed by one of them."""
+def _first_host_speaks(name: str, configuration: Callable[[], str]) -> Iterator[None]:
+    """Joins the other hosts of the run, if any, which must be alike; one prints the results."""
     if not any(name.startswith("TEACHERLM_") for name in os.environ):
         yield  # nothing to join, and no reason to import JAX before it is needed
         return
     import jax
 
-    from teacherlm_jax.partitioning import hosts
+    from teacherlm_jax.partitioning import hosts, preflight
 
-    if not hosts.initialize_from_environment() or jax.process_index() == 0:
+    joined = hosts.initialize_from_environment()
+    if joined:
+        preflight.check_hosts(name, configuration())
+    if not joined or jax.process_index() == 0:
         yield
         return
     with contextlib.redirect_stdout(io.StringIO()):
         yield
+
+
+def _gin_text() -> str:
+    from teacherlm_jax.main import gin_setup
+
+    return gin_setup.config_str()
+
+
+def _flags_text(flags: argparse.Namespace) -> str:
+    values = {**vars(flags), "debug": "any"}  # Hosts may differ in what they show.
+    return "\n".join(f"{flag} = {value!r}" for flag, value in sorted(values.items()))
 
 
 def _call(run: Callable[[], Any]) -> None:

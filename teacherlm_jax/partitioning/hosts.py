@@ -8,13 +8,14 @@ A launcher sets, for each process:
 
 or, where JAX can find these out by itself (Cloud TPU pods, Slurm), TEACHERLM_DISTRIBUTED=auto. With
 none of them set the process is the whole run.
+
+    TEACHERLM_CONNECT_SECONDS    how long hosts wait for each other at the start (120)
+    TEACHERLM_HEARTBEAT_SECONDS  after how long a silence a host counts as dead, which ends all (60)
 """
 
 from __future__ import annotations
 
 import os
-import socket
-import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -23,31 +24,35 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
+from teacherlm_jax.partitioning import cluster, roll_call
+
 COORDINATOR = "TEACHERLM_COORDINATOR"
 NUM_PROCESSES = "TEACHERLM_NUM_PROCESSES"
 PROCESS_ID = "TEACHERLM_PROCESS_ID"
 DISTRIBUTED = "TEACHERLM_DISTRIBUTED"
+CONNECT_SECONDS = "TEACHERLM_CONNECT_SECONDS"
+HEARTBEAT_SECONDS = "TEACHERLM_HEARTBEAT_SECONDS"
 
 _EXPLICIT = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
+_DEFAULT_SECONDS = {CONNECT_SECONDS: "120", HEARTBEAT_SECONDS: "60"}
 _FINISHING_SECONDS = 60
 
 Result = TypeVar("Result")
 
 
-def initialize_from_environment(*, connect_seconds: int = 120) -> bool:
+def initialize_from_environment() -> bool:
     """Calls `jax.distributed.initialize` if the environment asks for it.
 
-    To be called once, before anything that needs devices; further calls do nothing.
-
-    Args:
-        connect_seconds: how long to wait for the other processes.
+    To be called once, before anything that needs devices; further calls do nothing. JAX connects
+    the processes when all have come: `roll_call` waits for them and names those that are absent.
 
     Returns:
         Whether this process is one of a distributed run.
 
     Raises:
         ValueError: the variables are incomplete, contradict each other, or hold impossible values.
-        RuntimeError: JAX' devices are in use already, or the other processes cannot be reached.
+        roll_call.HostsError: processes are absent, or do not fit together; a ValueError too.
+        RuntimeError: JAX' devices are in use already, or JAX does not connect the processes.
     """
     if jax.distributed.is_initialized():
         return True
@@ -61,19 +66,41 @@ def initialize_from_environment(*, connect_seconds: int = 120) -> bool:
         )
     if not mode and not given:
         return False
+    environment = {**_DEFAULT_SECONDS, **{k: v for k, v in os.environ.items() if v}}
+    connect_seconds = _read_integer(environment, CONNECT_SECONDS, minimum=1)
+    heartbeat_seconds = _read_integer(environment, HEARTBEAT_SECONDS, minimum=1)
+    run = cluster.detect(connect_seconds) if mode else _read_cluster(os.environ)
+    if cluster.devices_in_use():
+        raise RuntimeError(
+            "JAX' devices are in use already: call initialize_from_environment() before anything"
+            " that needs one."
+        )
+    roll_call.answer(run, connect_seconds)
+    _connect(run, connect_seconds, heartbeat_seconds)
+    return True
+
+
+def _connect(run: cluster.Cluster, connect_seconds: int, heartbeat_seconds: int) -> None:
+    logging.info(
+        "Process %d of %d joins the run at %s.", run.process_id, run.num_processes, run.address
+    )
     try:
-        if mode:
-            jax.distributed.initialize(initialization_timeout=connect_seconds)
-        else:
-            _initialize_explicitly(os.environ, connect_seconds)
+        jax.distributed.initialize(
+            coordinator_address=run.address,
+            num_processes=run.num_processes,
+            process_id=run.process_id,
+            local_device_ids=run.local_device_ids,
+            cluster_detection_method="deactivate",
+            initialization_timeout=connect_seconds,
+            heartbeat_timeout_seconds=heartbeat_seconds,
+            shutdown_timeout_seconds=_FINISHING_SECONDS,
+        )
     except RuntimeError as error:
         raise RuntimeError(
-            f"could not join the other processes of the run ({_describe(os.environ)}):"
-            f" {str(error).rstrip('.')}."
-            " Check that all processes run, reach the coordinator's address, and call"
-            " initialize_from_environment() before they use any device."
+            f"process {run.process_id} of {run.num_processes} could not join the others at"
+            f" {run.address}: {str(error).rstrip('.')}. Check that the address can be reached from"
+            " every host, and that nothing else uses its port."
         ) from error
-    return True
 
 
 def on_first_host(what: str, work: Callable[[], object]) -> None:
@@ -159,7 +186,7 @@ def wait_for_all(what: str) -> None:
         multihost_utils.sync_global_devices(what)
 
 
-def _initialize_explicitly(environment: Mapping[str, str], connect_seconds: int) -> None:
+def _read_cluster(environment: Mapping[str, str]) -> cluster.Cluster:
     missing = [name for name in _EXPLICIT if not environment.get(name)]
     if missing:
         raise ValueError(
@@ -176,34 +203,7 @@ def _initialize_explicitly(environment: Mapping[str, str], connect_seconds: int)
             f"{PROCESS_ID} is {process_id}; it must be 0 to {num_processes - 1}, for"
             f" {NUM_PROCESSES} is {num_processes}."
         )
-    if process_id > 0:
-        # JAX' own client ends the process, with a C++ stack trace, where nobody answers.
-        _wait_for_coordinator(address, connect_seconds)
-    logging.info("Process %d of %d joins the run at %s.", process_id, num_processes, address)
-    jax.distributed.initialize(
-        coordinator_address=address,
-        num_processes=num_processes,
-        process_id=process_id,
-        cluster_detection_method="deactivate",
-        initialization_timeout=connect_seconds,
-        shutdown_timeout_seconds=_FINISHING_SECONDS,
-    )
-
-
-def _wait_for_coordinator(address: str, seconds: float) -> None:
-    """Returns when something listens at the address; raises a RuntimeError after some time."""
-    host, _, port = address.rpartition(":")
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"nobody answers at {address} after {seconds} s ({error})"
-                ) from error
-            time.sleep(0.1)
+    return cluster.Cluster(address, num_processes, process_id)
 
 
 def _read_integer(environment: Mapping[str, str], name: str, minimum: int) -> int:
@@ -214,5 +214,4 @@ def _read_integer(environment: Mapping[str, str], name: str, minimum: int) -> in
 
 
 def _describe(environment: Mapping[str, str]) -> str:
-    names = (*_EXPLICIT, DISTRIBUTED)
-    return ", ".join(f"{name}={environment[name]}" for name in names if environment.get(name))
+    return ", ".join(f"{name}={environment[name]}" for name in _EXPLICIT if environment.get(name))

@@ -1,6 +1,8 @@
+import argparse
 import os
 import pathlib
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -214,3 +216,72 @@ def test_a_command_that_loads_tensorflow_starts_in_silence(folder):
     flags = ["--gin_file=loud.gin", "--gin.STEPS=3"]
     done = in_process("tests.main.tiny_command", *flags, folder=folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ran 3 here\n", "")
+
+
+# Several hosts
+
+
+def as_hosts(folder, *commands, **variables):
+    """Runs a command for each host, as a launcher would; returns status, output and errors."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.main.tiny_command", *command],
+            cwd=folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "JAX_PLATFORMS": "cpu",
+                "TEACHERLM_COORDINATOR": f"localhost:{port}",
+                "TEACHERLM_NUM_PROCESSES": str(len(commands)),
+                "TEACHERLM_PROCESS_ID": str(process_id),
+                **variables,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process_id, command in enumerate(commands)
+        if command is not None
+    ]
+    outputs = [process.communicate(timeout=60) for process in started]
+    return [(process.returncode, *texts) for process, texts in zip(started, outputs)]
+
+
+def without_chatter(errors):
+    return [line for line in errors.splitlines() if line.startswith(("error:", "  ", "Traceback"))]
+
+
+def test_hosts_that_are_alike_work_and_the_first_speaks(folder):
+    first, second = as_hosts(folder, ["--gin.STEPS=3"], ["--gin.STEPS=3"])
+    assert first[:2] == (0, "ran 3 here\n"), first
+    assert second[:2] == (0, ""), second
+
+
+def test_hosts_of_other_flags_end_with_status_2_before_they_work(folder):
+    results = as_hosts(folder, ["--gin.STEPS=3"], ["--gin.STEPS=4"])
+    assert [(status, output) for status, output, _ in results] == [(2, "")] * 2, results
+    first, second = (without_chatter(errors) for _, _, errors in results)
+    assert first == second
+    assert first[0] == "error: the hosts of this run are not alike:"
+    assert "launch all hosts with the same gin files and flags" in first[1]
+    assert [line.split(": ")[1] for line in first[2:]] == ["STEPS = 3", "STEPS = 4"]
+
+
+def test_an_absent_host_is_a_message_and_status_2_for_the_others(folder):
+    results = as_hosts(
+        folder, ["--gin.STEPS=3"], None, ["--gin.STEPS=3"], TEACHERLM_CONNECT_SECONDS="4"
+    )
+    assert [(status, output) for status, output, _ in results] == [(2, "")] * 2, results
+    for _, _, errors in results:
+        (line,) = without_chatter(errors)
+        assert line.startswith("error: host 1 of 3 did not come within 4 s; there are hosts 0 (")
+
+
+def test_commands_without_gin_files_compare_their_flags_but_for_debug():
+    texts = [
+        command_line._flags_text(argparse.Namespace(source=source, debug=debug))
+        for source, debug in (("a", False), ("a", True), ("b", False))
+    ]
+    assert texts[0] == texts[1] != texts[2]
