@@ -33,10 +33,10 @@ _WORK = """
     train = loop.Loop.run
 
     def run(self, state, batches, first, last, rng):
-        def stopping(step):
+        def stopping(step, rows):
             if first == 0 and step == 3 and jax.process_index() == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return batches(step)
+            return batches(step, rows)
 
         return train(self, state, stopping, first, last, rng)
 

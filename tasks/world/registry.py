@@ -4,7 +4,8 @@ For a world with seed s (type is tf, mc or both; field one of `prompts.EXPLANATI
 
     base       world{s}_base_text, world{s}_base_plain_{type}; mixture world{s}_base
     teacher    world{s}_corpus, world{s}_gold_{known,rare}_{field}_{type}, with a mixture of types
-               world{s}_gold_{known,rare}_{field}; mixture world{s}_teacher
+               world{s}_gold_{known,rare}_{field}; mixture world{s}_teacher, and of one
+               field alone mixtures world{s}_teacher_{field} for specialists
     annotate   world{s}_questions: records of the students' questions
     students   world{s}_plain_{type}; mixture world{s}_replay; `register_arm` adds the arms
     evaluate   world{s}_{type}_eval and mixture world{s}_eval, splits validation and test;
@@ -119,7 +120,8 @@ def _register_teacher(world: World) -> None:
     prefix = f"world{world.seed}"
     corpus = f"{prefix}_corpus"
     _add_training_task(world, corpus, functools.partial(examples.corpus_rows, world))
-    gold_tasks = []
+    gold_tasks: dict[str, list[str]] = {field: [] for field in EXPLANATION_FIELDS}
+    every_task: list[str] = []
     for group, split in _GOLD_SPLITS.items():
         for field in EXPLANATION_FIELDS:
             name = f"{prefix}_gold_{group}_{field}"
@@ -128,9 +130,13 @@ def _register_teacher(world: World) -> None:
                 rows = functools.partial(_gold, world, split, type_, field)
                 _add_training_task(world, task, rows)
             _add_mixture(name, dict.fromkeys(tasks, 1 / len(tasks)))
-            gold_tasks += tasks
-    rates = dict.fromkeys(gold_tasks, TEACHER_ANNOTATED_SHARE / len(gold_tasks))
-    _add_mixture(f"{prefix}_teacher", {**rates, corpus: 1 - TEACHER_ANNOTATED_SHARE})
+            gold_tasks[field] += tasks
+            every_task += tasks
+    mixtures = {f"{prefix}_teacher": every_task}
+    mixtures |= {f"{prefix}_teacher_{field}": tasks for field, tasks in gold_tasks.items()}
+    for name, tasks in mixtures.items():
+        rates = dict.fromkeys(tasks, TEACHER_ANNOTATED_SHARE / len(tasks))
+        _add_mixture(name, {**rates, corpus: 1 - TEACHER_ANNOTATED_SHARE})
 
 
 def _register_students(world: World) -> None:

@@ -25,6 +25,7 @@ from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import ScoringPolicy
 from teacherlm_jax.students.subject import Subject
 from teacherlm_jax.training import stage as stage_lib
+from teacherlm_jax.training import stage_run
 from teacherlm_jax.training.optimizer import Optimizer
 from teacherlm_jax.training.placement import Placement, replica_mesh
 
@@ -239,7 +240,7 @@ def _train(
     placement: Placement,
     start_params: Any,
     directory: epath.Path,
-) -> stage_lib.StageResult:
+) -> stage_run.StageResult:
     stage = stage_lib.Stage(
         name=f"student {arm}",
         mixture_or_task_name=data.mixture,
@@ -248,22 +249,22 @@ def _train(
         batch_size=students.batch_size,
         optimizer=students.optimizer,
     )
-    run = stage_lib.StageRun(
+    run = stage_run.StageRun(
         stage=stage,
         placement=placement,
         directory=directory,
         policy=students.save_policy,
-        log_period=students.log_period,
         metadata={
             "model": dataclasses.asdict(students.model),
             "arm": arm,
             "replicas": len(students.seeds),
             "seeds": list(students.seeds),
         },
+        watch=stage_run.Watch(students.log_period, tensorboard=False),
         replica_seeds=students.seeds,
     )
     replicas = [data.batches(students, seed) for seed in students.seeds]
-    return stage_lib.run(run, batches_lib.ReplicaBatches(replicas), lambda: start_params)
+    return stage_run.run(run, batches_lib.ReplicaBatches(replicas), lambda: start_params)
 
 
 def _evaluators(students: Students, subject: Subject) -> dict[str, evaluation.RankEvaluator]:
@@ -288,7 +289,7 @@ def by_type(metrics: evaluation.Metrics) -> dict[str, float]:
 def _outcome(
     students: Students,
     evaluators: Mapping[str, evaluation.RankEvaluator],
-    result: stage_lib.StageResult,
+    result: stage_run.StageResult,
     data: _Data,
 ) -> dict[str, Any]:
     # The replicas lie on several devices; scoring runs on one.

@@ -1,162 +1,60 @@
-"""The loop: batches in, state out, with metrics, saves and a way to stop."""
+"""The loop: batches in, state out, with metrics, validation, saves and a way to stop."""
 
 import contextlib
 import dataclasses
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from teacherlm_jax.data.batches import Arrays, Batches
-from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.metrics.progress import Progress
+from teacherlm_jax.training.agreement import Agreement
+from teacherlm_jax.training.guard import NonFiniteGuard
+from teacherlm_jax.training.metric_log import MetricLog, MetricRow
 from teacherlm_jax.training.state import TrainState
+from teacherlm_jax.training.validation import Validation
 
-MetricRow = dict[str, Any]
-
-_SECONDS_BETWEEN_AGREEMENTS = 2.0
-
-
-class StopRequest:
-    """Set by Ctrl-C or SIGTERM: the loop ends after the step under way, saved."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._countdown = self._interval = 1
-        self._asked_at = time.monotonic()
-
-    def agreed(self, at_end: bool = False) -> bool:
-        """Whether to stop after this step: the same answer on every host.
-
-        Signals reach hosts at different steps, and a host that stopped alone would leave the
-        others waiting in a collective, so they ask each other. That waits for the device: it is
-        done every so many steps, about two seconds by the slowest host's clock.
-        """
-        if jax.process_count() == 1:
-            return self.requested
-        self._countdown -= 1
-        if self._countdown > 0 and not at_end:
-            return False
-        seconds = time.monotonic() - self._asked_at
-        asked_H2 = multihost_utils.process_allgather(np.asarray([self.requested, seconds]))
-        per_step = float(asked_H2[:, 1].max()) / self._interval
-        self._interval = self._countdown = int(
-            np.clip(_SECONDS_BETWEEN_AGREEMENTS / max(per_step, 1e-6), 1, 1000)
-        )
-        self._asked_at = time.monotonic()
-        return bool(asked_H2[:, 0].any())
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator["StopRequest"]:
-        """Turns SIGINT and SIGTERM into a request while inside; a second SIGINT interrupts."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-
-        def on_signal(number: int, frame: Any) -> None:
-            if self.requested and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.requested = True
-
-        earlier = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
+Measure = Callable[[str], contextlib.AbstractContextManager[Any]]
 
 
-@dataclasses.dataclass
-class MetricLog:
-    """Means of metrics over periods of steps.
-
-    Attributes:
-      period: steps that a row covers.
-      learning_rate: learning rate of a step, logged with the row.
-      rows: {"step", "loss", "accuracy", "gradient_norm", "parameter_norm", "learning_rate",
-        "target_tokens", "tokens", "tokens_per_second"}; a list where replicas train together, but
-        tokens are those of all of them.
-      sums: of the row under way, JSON values. Saved and put back with `rows`, they make the row
-        what it would be without a restart.
-    """
-
-    period: int
-    learning_rate: Callable[[int], float]
-    rows: list[MetricRow] = dataclasses.field(default_factory=list)
-    sums: dict[str, Any] = dataclasses.field(default_factory=dict)
-    _tokens: float = 0.0  # since `_since`, in this process
-    _since: float = dataclasses.field(default_factory=time.monotonic)
-
-    def add(self, step: int, metrics: dict[str, Any], is_last: bool) -> MetricRow | None:
-        """Takes a step's metrics (numpy); returns a row where a period ends."""
-        values = {
-            "loss": metrics["loss"].total,
-            "accuracy": metrics["accuracy"].total,
-            "weight": metrics["loss"].weight,
-            "tokens": metrics["tokens"],
-        }
-        sums = {
-            name: np.asarray(value, np.float64) + np.asarray(self.sums.get(name, 0.0))
-            for name, value in values.items()
-        }
-        self._tokens += float(np.sum(metrics["tokens"]))
-        if step % self.period and not is_last:
-            self.sums = {name: value.tolist() for name, value in sums.items()}
-            return None
-        weight, now = np.maximum(sums["weight"], 1e-9), time.monotonic()
-        row = {
-            "step": step,
-            "loss": (sums["loss"] / weight).tolist(),
-            "accuracy": (sums["accuracy"] / weight).tolist(),
-            "gradient_norm": np.asarray(metrics["gradient_norm"], np.float64).tolist(),
-            "parameter_norm": np.asarray(metrics["parameter_norm"], np.float64).tolist(),
-            "learning_rate": self.learning_rate(step - 1),
-            "target_tokens": float(np.sum(sums["weight"])),
-            "tokens": float(np.sum(sums["tokens"])),
-            "tokens_per_second": self._tokens / max(now - self._since, 1e-9),
-        }
-        self.sums, self._tokens, self._since = {}, 0.0, now
-        self.rows.append(row)
-        return row
+def _unmeasured(category: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
-def _check_finite(step: int, metrics: dict[str, Any], ids: Sequence[str], saved: int) -> None:
-    values = {
-        "loss": metrics["loss"].total,
-        "gradient norm": metrics["gradient_norm"],
-        # Of the updated parameters: a finite gradient times a large rate may overflow as well.
-        "parameter norm": metrics["parameter_norm"],
-    }
-    for name, value in values.items():
-        if not np.all(np.isfinite(value)):
-            raise NonFiniteError(
-                f"{name} is {value} at step {step} (examples {', '.join(ids[:4])}"
-                f"{', ...' if len(ids) > 4 else ''}); it must be finite. "
-                + (f"The last good checkpoint is step {saved}. " if saved else "Nothing is saved. ")
-                + "Lower the learning rate or the gradient clip, or look at these examples."
-            )
+def _unprofiled(step: int) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def _unwritten(row: MetricRow) -> None:
+    pass
+
+
+def _untold(done: int, saved: int) -> None:
+    pass
 
 
 def _prefetched(
-    batches: Batches, place: Callable[[Arrays], Any], steps: range
+    batches: Batches,
+    rows: Sequence[int] | None,
+    place: Callable[[Arrays], Any],
+    steps: range,
+    measure: Measure,
 ) -> Iterator[tuple[int, list[str], Any]]:
     """Makes the next batch, and puts it onto the mesh, in a thread while a step runs."""
 
     def make(step: int) -> tuple[list[str], Any]:
-        ids, arrays = batches(step)
+        ids, arrays = batches(step, rows)
         return ids, place(arrays)
 
     with futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(make, steps[0]) if len(steps) else None
         for step in steps:
             assert waiting is not None
-            ids, placed = waiting.result()
+            with measure("data"):
+                ids, placed = waiting.result()
             waiting = pool.submit(make, step + 1) if step + 1 in steps else None
             yield step, ids, placed
 
@@ -172,7 +70,16 @@ class Loop:
         holds the metrics up to there.
       is_due: whether a checkpoint is due after so many updates.
       log: the metric log.
+      guard: ends the run after many updates that are not finite.
       description: for the progress bar.
+      rows: of the batch, those that this host holds; None: all.
+      agreement: what hosts agree on after a step.
+      validation: what is measured on other data now and then; None: nothing.
+      on_row: called with each finished row, and with each evaluation's.
+      measure: context manager around what does not count as a step: "compile", "data", "save",
+        "evaluate".
+      heartbeat: called with (updates done, updates saved) after every step, and after a save.
+      profile: context manager around a step, called with the updates done before it.
     """
 
     step_fn: Callable[..., Any]
@@ -180,7 +87,15 @@ class Loop:
     save: Callable[[int, TrainState], None]
     is_due: Callable[[int], bool]
     log: MetricLog
+    guard: NonFiniteGuard
     description: str
+    rows: Sequence[int] | None = None
+    agreement: Agreement = dataclasses.field(default_factory=Agreement)
+    validation: Validation | None = None
+    on_row: Callable[[MetricRow], None] = _unwritten
+    measure: Measure = _unmeasured
+    heartbeat: Callable[[int, int], None] = _untold
+    profile: Callable[[int], contextlib.AbstractContextManager[Any]] = _unprofiled
 
     def run(
         self, state: TrainState, batches: Batches, first: int, last: int, rng: jax.Array
@@ -192,33 +107,55 @@ class Loop:
 
         Raises:
           NonFiniteError: names step, examples and the last good checkpoint.
+          CheckpointError: a save in the background failed.
           KeyboardInterrupt: Ctrl-C or SIGTERM came; the state up to there is saved.
         """
         held: tuple[int, list[str], Any] | None = None
         saved = first
-        with (
-            Progress(self.description, last, done=first) as progress,
-            StopRequest().listening() as stop,
-        ):
-            for index, ids, placed in _prefetched(batches, self.place, range(first, last)):
-                state, metrics = self.step_fn(state, placed, rng)
-                done = index + 1
+        steps = _prefetched(batches, self.rows, self.place, range(first, last), self.measure)
+        with Progress(self.description, last, done=first) as progress, self.agreement.listening():
+
+            def record() -> None:
+                nonlocal held
                 if held is not None:
                     self._record(*held, saved=saved, progress=progress, last=last)
+                held = None
+
+            for index, ids, placed in steps:
+                compiling = self.measure("compile") if index == first else contextlib.nullcontext()
+                with self.profile(index), compiling:
+                    state, metrics = self.step_fn(state, placed, rng)
+                done = index + 1
+                record()
                 held = (done, ids, metrics)
-                stopping = stop.agreed()
-                if self.is_due(done) or stopping:
-                    self._record(*held, saved=saved, progress=progress, last=last)
-                    held = None
-                    self.save(done, state)
+                decision = self.agreement.after_step()
+                if self._is_validated(done, last) and not decision.stop:
+                    record()
+                    self._validate(done, state)
+                if self.is_due(done) or decision.stop or decision.save:
+                    record()
+                    with self.measure("save"):
+                        self.save(done, state)
                     saved = done
-                if stopping:
+                self.heartbeat(done, saved)
+                if decision.stop:
                     raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
-            if held is not None:
-                self._record(*held, saved=saved, progress=progress, last=last)
-            if stop.agreed(at_end=True):  # It came while the last step was saved.
+            record()
+            if self.agreement.after_step(at_end=True).stop:  # Asked while the last was saved.
                 raise KeyboardInterrupt(f"stopped after step {last}, which is saved")
         return state
+
+    def _is_validated(self, done: int, last: int) -> bool:
+        if self.validation is None:
+            return False
+        return done == last or done % self.validation.period == 0
+
+    def _validate(self, done: int, state: TrainState) -> None:
+        assert self.validation is not None
+        with self.measure("evaluate"):
+            row = {"step": done, **self.validation.run(state.params)}
+        self.log.evaluations.append(row)
+        self.on_row(row)
 
     def _record(
         self,
@@ -231,6 +168,8 @@ class Loop:
         last: int,
     ) -> None:
         values = jax.device_get(metrics)
-        _check_finite(done, values, ids, saved)
+        self.guard.check(done, values, ids, saved)
         row = self.log.add(done, values, done == last)
         progress.update(done, f"loss {np.mean(row['loss']):.3f}" if row else "")
+        if row:
+            self.on_row(row)

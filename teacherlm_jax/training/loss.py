@@ -1,7 +1,7 @@
 """Cross-entropy as sums.
 
 Shape legend: B batch, T positions, C positions of a chunk, N chunks, D width of what logits are a
-projection of, V vocabulary.
+projection of, V vocabulary, P components of a mixture, S parts that the mesh cuts the batch into.
 """
 
 import functools
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from teacherlm_jax.metrics.sums import WeightedSum
+from teacherlm_jax.partitioning import rules as rules_lib
 
 
 def cross_entropy(
@@ -33,17 +34,24 @@ def cross_entropy(
       `loss` in nats (z-loss included) and `accuracy` as a fraction, each a WeightedSum. A target
       that ties with the largest logit counts as right.
     """
-    log_normalizer_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
-    target_logits_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
-    loss_BT = log_normalizer_BT - target_logits_BT + z_loss * jnp.square(log_normalizer_BT)
-    # Not argmax: it keeps an index beside every maximum, which a CPU does 10 times slower.
-    best_BT = jax.lax.stop_gradient(jnp.max(logits_BTV, axis=-1))
-    correct_BT = (target_logits_BT >= best_BT).astype(jnp.float32)
+    loss_BT, correct_BT = _losses(logits_BTV, targets_BT, z_loss)
     weight = jnp.sum(weights_BT)
     return {
         "loss": WeightedSum(jnp.sum(loss_BT * weights_BT), weight),
         "accuracy": WeightedSum(jnp.sum(correct_BT * weights_BT), weight),
     }
+
+
+def _losses(
+    logits_BTV: jax.Array, targets_BT: jax.Array, z_loss: float
+) -> tuple[jax.Array, jax.Array]:
+    """(loss, whether the prediction is right) of every position."""
+    log_normalizer_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
+    target_logits_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
+    loss_BT = log_normalizer_BT - target_logits_BT + z_loss * jnp.square(log_normalizer_BT)
+    # Not argmax: it keeps an index beside every maximum, which a CPU does 10 times slower.
+    best_BT = jax.lax.stop_gradient(jnp.max(logits_BTV, axis=-1))
+    return loss_BT, (target_logits_BT >= best_BT).astype(jnp.float32)
 
 
 def chunked_cross_entropy(
@@ -53,6 +61,7 @@ def chunked_cross_entropy(
     weights_BT: jax.Array,
     z_loss: float = 0.0,
     chunk: int | None = None,
+    components: tuple[jax.Array, int] | None = None,
 ) -> dict[str, WeightedSum]:
     """`cross_entropy` of the logits hidden . table, of which only a chunk exists at a time.
 
@@ -67,29 +76,47 @@ def chunked_cross_entropy(
       weights_BT: float32, 0 where a position does not count.
       z_loss: see `cross_entropy`.
       chunk: positions of a row that are done at a time; None: as many as `CHUNK_LOGITS` allows.
+      components: (component_ids_BT, P) where losses of the components of a mixture are wanted.
 
     Returns:
-      What `cross_entropy` returns, the same up to rounding.
+      What `cross_entropy` returns, the same up to rounding; with `components` also
+      `component_loss`, whose totals and weights are [P], and which carries no gradient.
     """
     if chunk is None:
         batch, length = hidden_BTD.shape[:2]
         chunk = _chunk_length(batch, length, table_VD.shape[0])
-    loss, correct = _chunked(hidden_BTD, table_VD, targets_BT, weights_BT, z_loss, chunk)
+    loss, correct, losses_BT = _chunked(hidden_BTD, table_VD, targets_BT, weights_BT, z_loss, chunk)
     weight = jnp.sum(weights_BT)
-    return {"loss": WeightedSum(loss, weight), "accuracy": WeightedSum(correct, weight)}
+    sums = {"loss": WeightedSum(loss, weight), "accuracy": WeightedSum(correct, weight)}
+    if components is not None:
+        losses_BT = jax.lax.stop_gradient(losses_BT)
+        sums["component_loss"] = WeightedSum(
+            _by_component(losses_BT, *components), _by_component(weights_BT, *components)
+        )
+    return sums
 
 
-Sums = tuple[jax.Array, jax.Array]
+def _by_component(values_BT: jax.Array, ids_BT: jax.Array, count: int) -> jax.Array:
+    """Sums [P] of the values of each component.
 
-# Logits of a chunk on one device. Over several devices each chunk costs a reduction of the table's
-# gradient, and few chunks are better.
+    Compared and summed, which stays cut over devices; a scatter would be gathered first.
+    """
+    is_of_BTP = ids_BT[..., None] == jnp.arange(count)
+    return jnp.sum(jnp.where(is_of_BTP, values_BT[..., None], 0.0), axis=(0, 1))
+
+
+# Sums of losses and of right predictions, and every position's loss times its weight [B, T].
+Sums = tuple[jax.Array, jax.Array, jax.Array]
+
+# Logits of a chunk on one device. Where the batch is cut over several, each chunk reads and writes
+# the whole gradient of the table, and few chunks are better.
 CHUNK_LOGITS, CHUNK_LOGITS_OF_SEVERAL = 2**24, 2**26
 
 
 def _chunk_length(batch: int, length: int, vocab_size: int) -> int:
     """Positions of a chunk, so that chunks are about equal."""
     mesh = dict(jax.sharding.get_abstract_mesh().shape)
-    rows = -(-batch // (mesh.get("data", 1) * mesh.get("fsdp", 1)))
+    rows = -(-batch // (mesh.get("slice", 1) * mesh.get("data", 1) * mesh.get("fsdp", 1)))
     logits = rows * -(-vocab_size // mesh.get("tensor", 1))
     is_alone = all(size == 1 for size in mesh.values())
     most = (CHUNK_LOGITS if is_alone else CHUNK_LOGITS_OF_SEVERAL) // logits
@@ -108,15 +135,18 @@ def _chunked(
 ) -> Sums:
     table_VD = _gathered(table_VD, hidden_BTD.dtype)
 
-    def one(sums: Sums, chunk_of: tuple[jax.Array, ...]) -> tuple[Sums, None]:
+    def one(carry: Any, chunk_of: tuple[jax.Array, ...]) -> tuple[Any, jax.Array]:
         hidden_BCD, targets_BC, weights_BC = chunk_of
         logits_BCV = _chunk_logits(hidden_BCD, table_VD)
-        found = cross_entropy(logits_BCV, targets_BC, weights_BC, z_loss)
-        return (sums[0] + found["loss"].total, sums[1] + found["accuracy"].total), None
+        losses_BC, correct_BC = _losses(logits_BCV, targets_BC, z_loss)
+        losses_BC = losses_BC * weights_BC
+        sums = (carry[0] + jnp.sum(losses_BC), carry[1] + jnp.sum(correct_BC * weights_BC))
+        return sums, losses_BC
 
     zero = jnp.zeros((), jnp.float32)
     chunks = _cut((hidden_BTD, targets_BT, weights_BT), chunk)
-    return jax.lax.scan(one, (zero, zero), chunks)[0]
+    (loss, correct), losses_NBC = jax.lax.scan(one, (zero, zero), chunks)
+    return loss, correct, _joined(losses_NBC, targets_BT.shape[1])
 
 
 def _chunked_forward(
@@ -130,8 +160,8 @@ def _chunked_forward(
     """The sums, and the gradient of the loss to hidden and table."""
     parameter_dtype, table_VD = table_VD.dtype, _gathered(table_VD, hidden_BTD.dtype)
 
-    def one(carry: Any, chunk_of: tuple[jax.Array, ...]) -> tuple[Any, jax.Array]:
-        (loss, correct), table_grad_DV = carry
+    def one(carry: Any, chunk_of: tuple[jax.Array, ...]) -> tuple[Any, tuple[jax.Array, ...]]:
+        (loss, correct), table_grad_SDV = carry
         hidden_BCD, targets_BC, weights_BC = chunk_of
         logits_BCV = _chunk_logits(hidden_BCD, table_VD)
         best_BC1 = jnp.max(logits_BCV, axis=-1, keepdims=True)
@@ -146,22 +176,22 @@ def _chunked_forward(
         grad_BCV = (probability_BCV - is_target_BCV) * weights_BC1
         grad_BCV = grad_BCV.astype(hidden_BCD.dtype)
         hidden_grad_BCD = jnp.einsum("BCV,VD->BCD", grad_BCV, table_VD)
-        # [D, V] and not [V, D]: a CPU multiplies so a third faster.
-        table_grad_DV += jnp.einsum(
-            "BCD,BCV->DV", hidden_BCD, grad_BCV, preferred_element_type=jnp.float32
-        )
-        loss += jnp.sum(loss_BC1 * weights_BC1)
+        table_grad_SDV += _table_gradient(hidden_BCD, grad_BCV, table_grad_SDV.shape[0])
+        loss_BC1 = loss_BC1 * weights_BC1
+        loss += jnp.sum(loss_BC1)
         correct += jnp.sum((target_BC1 >= best_BC1) * weights_BC1)
-        return ((loss, correct), table_grad_DV), hidden_grad_BCD
+        return ((loss, correct), table_grad_SDV), (hidden_grad_BCD, loss_BC1[..., 0])
 
     zero = jnp.zeros((), jnp.float32)
-    start = ((zero, zero), jnp.zeros(table_VD.shape[::-1], jnp.float32))
+    parts = rules_lib.active_shards("activation_batch", hidden_BTD.shape[0])
+    start = ((zero, zero), jnp.zeros((parts, *table_VD.shape[::-1]), jnp.float32))
     chunks = _cut((hidden_BTD, targets_BT, weights_BT), chunk)
-    (sums, table_grad_DV), hidden_grad_NBCD = jax.lax.scan(one, start, chunks)
-    batch, length, width = hidden_BTD.shape
-    filled_BTD = jnp.swapaxes(hidden_grad_NBCD, 0, 1).reshape(batch, -1, width)
-    hidden_grad_BTD = filled_BTD[:, :length]
-    return sums, (hidden_grad_BTD, table_grad_DV.T.astype(parameter_dtype))
+    (sums, table_grad_SDV), (hidden_grad_NBCD, losses_NBC) = jax.lax.scan(one, start, chunks)
+    table_grad_VD = jnp.sum(table_grad_SDV, axis=0).T.astype(parameter_dtype)
+    table_grad_VD = nn.with_logical_constraint(table_grad_VD, ("vocab", "embed"))
+    length = hidden_BTD.shape[1]
+    saved = (_joined(hidden_grad_NBCD, length), table_grad_VD)
+    return (*sums, _joined(losses_NBC, length)), saved
 
 
 def _chunked_backward(
@@ -179,6 +209,24 @@ def _gathered(table_VD: jax.Array, dtype: Any) -> jax.Array:
     """The table in the computation type, cut by vocabulary alone: gathered once for all chunks."""
     return nn.with_logical_constraint(
         table_VD.astype(dtype), ("activation_vocab", "activation_embed")
+    )
+
+
+def _table_gradient(hidden_BCD: jax.Array, grad_BCV: jax.Array, parts: int) -> jax.Array:
+    """The table's gradient [S, D, V] of each part of the batch.
+
+    Summed over the batch as well, it would be reduced over the devices once a chunk.
+    """
+    # [D, V] and not [V, D]: a CPU multiplies so a third faster.
+    product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+    if parts == 1:
+        return product("BCD,BCV->DV", hidden_BCD, grad_BCV)[None]
+    hidden_SND, grad_SNV = (
+        x.reshape(parts, -1, x.shape[-1]) for x in (hidden_BCD, grad_BCV)
+    )  # N = B / S x C
+    return nn.with_logical_constraint(
+        product("SND,SNV->SDV", hidden_SND, grad_SNV),
+        ("activation_batch", "activation_embed", "activation_vocab"),
     )
 
 
@@ -200,3 +248,9 @@ def _cut(arrays: tuple[jax.Array, ...], chunk: int) -> tuple[jax.Array, ...]:
         return jnp.swapaxes(jnp.pad(x, filler).reshape(batch, count, size, *x.shape[2:]), 0, 1)
 
     return tuple(map(one, arrays))
+
+
+def _joined(x: jax.Array, length: int) -> jax.Array:
+    """[N, B, C, ...] as [B, T, ...], what the last chunk was filled up with cut off."""
+    chunks, batch, size = x.shape[:3]
+    return jnp.swapaxes(x, 0, 1).reshape(batch, chunks * size, *x.shape[3:])[:, :length]

@@ -22,7 +22,7 @@ from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.partitioning import shardings as shardings_lib
 from teacherlm_jax.training import state as state_lib
-from teacherlm_jax.training.step import make_train_step
+from teacherlm_jax.training.step import Batch, loss_sums, make_train_step
 
 Tree = Any
 
@@ -62,6 +62,9 @@ class Placement:
       mesh: devices.
       replicas: number of runs trained together on a leading axis; None: one run, no such axis.
       z_loss: see `loss.cross_entropy`.
+      microbatches: see `step.make_train_step`.
+      components: of the mixture, whose losses are counted apart; fewer than two: they are not.
+      rules: from logical axes to mesh axes.
     """
 
     model: Decoder
@@ -69,17 +72,21 @@ class Placement:
     mesh: Mesh
     replicas: int | None = None
     z_loss: float = 0.0
+    microbatches: int = 1
+    components: tuple[str, ...] = ()
+    rules: rules_lib.Rules = rules_lib.LOGICAL_AXIS_RULES
 
     @functools.cached_property
     def abstract_state(self) -> state_lib.TrainState:
         """Shapes, types and shardings of the state."""
         boxed = state_lib.boxed_state(self.model, self.optimizer)
-        return shardings_lib.placed(boxed, self.mesh, self.replicas)
+        return shardings_lib.placed(boxed, self.mesh, self.replicas, rules=self.rules)
 
     @functools.cached_property
     def abstract_params(self) -> Tree:
         """Shapes, types and shardings of the parameters."""
-        return shardings_lib.placed(boxed_params(self.model), self.mesh, self.replicas)
+        boxed = boxed_params(self.model)
+        return shardings_lib.placed(boxed, self.mesh, self.replicas, rules=self.rules)
 
     @functools.cached_property
     def start(self) -> Callable[[Tree], state_lib.TrainState]:
@@ -109,7 +116,13 @@ class Placement:
 
         One function a placement, so that runs that share it (arms of one shape) compile once.
         """
-        step = make_train_step(self.model, self.optimizer, self.z_loss)
+        step = make_train_step(
+            self.model,
+            self.optimizer,
+            self.z_loss,
+            microbatches=self.microbatches,
+            num_components=len(self.counted_components),
+        )
         if self.replicas is not None:
             spec = PartitionSpec(shardings_lib.REPLICA_AXES)
             together = jax.shard_map(
@@ -124,10 +137,31 @@ class Placement:
 
         def step_on_mesh(*args: Any) -> Any:
             # Entered while tracing, so that a call costs no more than jit's own dispatch.
-            with rules_lib.activate_in_trace(self.mesh):
+            with rules_lib.activate_in_trace(self.mesh, self.rules):
                 return step(*args)
 
         return jax.jit(step_on_mesh, donate_argnums=0, out_shardings=(shardings, None))
+
+    @functools.cached_property
+    def sums_fn(self) -> Callable[..., Any]:
+        """Jitted (params, batch) -> sums of one run's loss and accuracy, without dropout."""
+
+        def sums_on_mesh(params: Tree, batch: Batch) -> Any:
+            with rules_lib.activate_in_trace(self.mesh, self.rules):
+                return loss_sums(
+                    self.model,
+                    params,
+                    batch,
+                    z_loss=self.z_loss,
+                    num_components=len(self.counted_components),
+                )
+
+        return jax.jit(sums_on_mesh)
+
+    @property
+    def counted_components(self) -> tuple[str, ...]:
+        """The components whose losses the step counts apart."""
+        return self.components if len(self.components) > 1 else ()
 
     def rng(self, seed: int, replica_seeds: Sequence[int] | None = None) -> jax.Array:
         """Noise for dropout: one key, or a key a replica that depends on its own seed alone."""
@@ -137,16 +171,42 @@ class Placement:
         seeds = range(self.replicas) if replica_seeds is None else replica_seeds
         return jax.vmap(lambda own: jax.random.fold_in(key, own))(jnp.asarray(seeds, jnp.uint32))
 
-    def place(self, arrays: Arrays) -> dict[str, jax.Array]:
-        """Puts a batch onto the mesh; every host holds the whole batch and keeps its part."""
+    @functools.cached_property
+    def _batch_sharding(self) -> NamedSharding:
         if self.replicas is None:
-            sharding = shardings_lib.batch_sharding(self.mesh)
-        else:
-            sharding = NamedSharding(self.mesh, PartitionSpec(shardings_lib.REPLICA_AXES))
+            return shardings_lib.batch_sharding(self.mesh, self.rules)
+        return NamedSharding(self.mesh, PartitionSpec(shardings_lib.REPLICA_AXES))
+
+    def rows(self, batch_size: int) -> tuple[int, ...] | None:
+        """The rows of a batch that this host's devices hold; None: all of them.
+
+        Hosts that hold parts of the same rows (of their heads, say) each have them.
+        """
+        if jax.process_count() == 1 or self.replicas is not None:
+            return None
+        held = self._batch_sharding.addressable_devices_indices_map((batch_size,))
+        parts = [index[0] for index in held.values() if index is not None]
+        return tuple(sorted({row for part in parts for row in range(batch_size)[part]}))
+
+    def place(self, arrays: Arrays, batch_size: int | None = None) -> dict[str, jax.Array]:
+        """Puts a batch onto the mesh.
+
+        Args:
+          arrays: whole on one host, or where replicas are trained; else those of `rows`.
+          batch_size: rows of the whole batch, where arrays hold `rows` alone.
+        """
         if jax.process_count() == 1:
-            return jax.device_put(arrays, sharding)
+            return jax.device_put(arrays, self._batch_sharding)
+        rows = None if batch_size is None else self.rows(batch_size)
 
         def shard(array: np.ndarray) -> jax.Array:
-            return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+            def read(index: Any) -> np.ndarray:
+                if rows is None:
+                    return array[index]
+                held = np.searchsorted(rows, range(shape[0])[index[0]])
+                return array[held][:, *index[1:]]
+
+            shape = array.shape if rows is None else (batch_size, *array.shape[1:])
+            return jax.make_array_from_callback(shape, self._batch_sharding, read)
 
         return {name: shard(array) for name, array in arrays.items()}

@@ -4,11 +4,13 @@ MODEL_DIR/configuration.json        the configuration that the folder belongs to
 MODEL_DIR/STAGE/configuration.json  its data by a digest
 MODEL_DIR/STAGE/checkpoints/STEP/   Orbax checkpoints
 MODEL_DIR/STAGE/metrics.jsonl       metric rows
+MODEL_DIR/STAGE/validation.jsonl    rows of validation metrics, where there is validation
+MODEL_DIR/STAGE/events.out.*        the same rows for TensorBoard
+MODEL_DIR/STAGE/goodput.json        where wall-clock time went
 MODEL_DIR/STAGE/done.json           the ledger: written when the stage is done
 """
 
 import dataclasses
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,15 +21,15 @@ from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.checkpoints.fingerprint import digest
-from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import claim, ledger, pipeline
-from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, parameter_count
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.training import stage as stage_lib
+from teacherlm_jax.training import stage_data, stage_run
 from teacherlm_jax.training.placement import Placement
 from teacherlm_jax.training.stage import Stage
 
@@ -45,10 +47,13 @@ class Curriculum:
       model_dir: MODEL_DIR.
       model: the decoder's configuration.
       mesh: sizes of the mesh axes.
+      rules: from logical axes to mesh axes.
       save_policy: when to save.
-      log_period: steps that a row of metrics covers.
+      watch: how the run is watched.
       bos_id: token before every text; None: none.
       initial_checkpoint_path: a `checkpoints` folder.
+      token_cache_dir: where token ids are kept, made once a task and read as needed; None: every
+        start tokenizes everything, and holds it in memory.
       name_values: fills braces in the stages' mixture names: with {"world": 1},
         "world{world}_base" is "world1_base".
     """
@@ -57,14 +62,15 @@ class Curriculum:
     model_dir: str
     model: DecoderConfig
     mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
+    rules: rules_lib.Rules = rules_lib.LOGICAL_AXIS_RULES
     save_policy: manager.SavePolicy = manager.SavePolicy()
-    log_period: int = 100
+    watch: stage_run.Watch = stage_run.Watch()
     bos_id: int | None = 0
     initial_checkpoint_path: str | None = None
+    token_cache_dir: str | None = None
     name_values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_whole("the curriculum", log_period=self.log_period)
         if not self.stages:
             raise ValueError("a curriculum needs at least one stage; bind Curriculum.stages.")
         known: set[str] = {stage_lib.PREVIOUS}
@@ -89,9 +95,7 @@ class Curriculum:
         return {
             "model": {**dataclasses.asdict(self.model), "remat_policy": "may change"},
             "order": [stage.name for stage in self.stages],
-            "stages": {
-                stage.name: stage_lib.describe(stage, stage.train_steps) for stage in self.stages
-            },
+            "stages": {stage.name: stage.configuration() for stage in self.stages},
             "bos_id": self.bos_id,
             "initial_checkpoint_path": self.initial_checkpoint_path,
             "name_values": dict(self.name_values),
@@ -116,7 +120,7 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
     claim.check_folder(folder, configuration)
     entries = {stage.name: read_done(folder, stage.name) for stage in curriculum.stages}
     pending: list[_PendingStage] = []
-    loader = functools.cache(pipeline.load_table)  # Stages share tasks.
+    loader = stage_data.shared_loader(curriculum.token_cache_dir)
     previous: str | None = None
     for stage in curriculum.stages:
         if entries[stage.name] is None:
@@ -157,17 +161,17 @@ class _PendingStage:
     """A stage that can be trained.
 
     Attributes:
-      stage: the stage.
+      stage: the stage, its train_steps a number.
       source: the checkpoint folder that it starts from; None: random parameters.
       placement: its model and optimizer on the mesh.
-      batches: step -> (ids, arrays).
+      data: what it trains on.
       configuration: what the stage's folder belongs to, beside the curriculum's: its data.
     """
 
     stage: Stage
     source: str | None
     placement: Placement
-    batches: batches_lib.Batches
+    data: stage_data.StageData
     configuration: Mapping[str, Any]
 
 
@@ -179,10 +183,18 @@ def _check_stage(
     loader: pipeline.TableLoader,
 ) -> _PendingStage:
     """Reads a stage's data, and checks that its mesh fits and that its start is there."""
-    mesh_lib.check_batch_size(stage.batch_size, mesh)
+    rules = curriculum.rules
+    _check_rows(stage, mesh, rules)
     model = Decoder(curriculum.model)
     optimizer = stage.optimizer.build(boxed_params(model))
-    placement = Placement(model, optimizer, mesh, z_loss=stage.z_loss)
+    placement = Placement(
+        model,
+        optimizer,
+        mesh,
+        z_loss=stage.z_loss,
+        microbatches=stage.microbatches,
+        rules=rules,
+    )
     _ = placement.abstract_state  # Raises where a dimension does not divide over the mesh.
     source = _source(curriculum, stage, previous)
     is_outside = previous is None or "/" in stage.initialize_from
@@ -194,11 +206,27 @@ def _check_stage(
     curriculum.model.check_row_length(
         stage.row_length, f"stage {stage.name!r}: sum of task_feature_lengths"
     )
-    row_format = batches_lib.RowFormat(stage.row_length, curriculum.bos_id, stage.loss_on)
-    tables, rates = pipeline.load_tables(name, stage.split, loader)
-    batches = batches_lib.MixtureBatches(tables, rates, row_format, stage.batch_size, stage.seed)
-    data = {"mixture": name, "data_digest": batches_lib.tables_digest(tables, rates)}
-    return _PendingStage(stage, source, placement, batches, data)
+    data = stage_data.load(stage, name, curriculum.bos_id, loader)
+    placement = dataclasses.replace(placement, components=data.batches.components)
+    stage = dataclasses.replace(stage, train_steps=data.train_steps)
+    configuration = {"mixture": name, "data_digest": data.digest}
+    return _PendingStage(stage, source, placement, data, configuration)
+
+
+def _check_rows(stage: Stage, mesh: Mesh, rules: rules_lib.Rules) -> None:
+    """A batch, and a microbatch, divides over the mesh, and so does a row where it is cut."""
+    mesh_lib.check_batch_size(stage.batch_size, mesh, rules)
+    mesh_lib.check_row_length(stage.row_length, mesh, rules)
+    shards = mesh_lib.batch_shards(mesh, rules)
+    if stage.batch_size % (stage.microbatches * shards):
+        fitting = [
+            n for n in range(1, stage.batch_size + 1) if stage.batch_size % (n * shards) == 0
+        ]
+        raise ValueError(
+            f"stage {stage.name!r}: batch_size = {stage.batch_size} does not divide into "
+            f"microbatches = {stage.microbatches} over {shards} shards of the batch; with this "
+            f"batch size and mesh microbatches may be {', '.join(map(str, fitting))}."
+        )
 
 
 def _source(curriculum: Curriculum, stage: Stage, previous: str | None) -> str | None:
@@ -219,21 +247,23 @@ def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]
             return placement.scratch_params(stage.seed)
         return restore.load(pending.source, curriculum.model, placement.mesh).params
 
-    run = stage_lib.StageRun(
+    run = stage_run.StageRun(
         stage=stage,
         placement=placement,
         directory=epath.Path(curriculum.model_dir) / stage.name,
         policy=curriculum.save_policy,
-        log_period=curriculum.log_period,
         metadata={"model": dataclasses.asdict(curriculum.model), "stage": stage.name},
+        watch=curriculum.watch,
+        validation=stage_data.validation(stage, pending.data, placement),
     )
-    result = stage_lib.run(run, pending.batches, start_params)
+    result = stage_run.run(run, pending.data.batches, start_params)
     done = {
         "stage": stage.name,
         "step": stage.train_steps,
         "checkpoint": str(run.directory / "checkpoints"),
         "params_digest": digest(result.params),
         "tokens": sum(row["tokens"] for row in result.rows),
+        "skipped": sum(row["skipped"] for row in result.rows),
         "final": {key: result.rows[-1][key] for key in ("loss", "accuracy")},
         "seconds": round(result.seconds, 3),
     }

@@ -1,6 +1,6 @@
 """The pure step: state and batch in, state and metrics out.
 
-Shape legend: B batch, T positions.
+Shape legend: B batch, T positions, M microbatches, P components of a mixture.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +20,8 @@ Batch = Mapping[str, jax.Array]
 Metrics = dict[str, Any]
 StepFn = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
 
+COMPONENT_IDS = "decoder_component_ids"
+
 
 def forward(
     model: nn.Module, params: Any, batch: Batch, dropout_rng: jax.Array | None = None
@@ -37,46 +39,139 @@ def forward(
     )
 
 
+def loss_sums(
+    model: Decoder,
+    params: Any,
+    batch: Batch,
+    dropout_rng: jax.Array | None = None,
+    *,
+    z_loss: float = 0.0,
+    num_components: int = 0,
+) -> dict[str, WeightedSum]:
+    """Sums of a batch's loss and accuracy, without whole logits; see `chunked_cross_entropy`.
+
+    Args:
+      model: the decoder.
+      params: its parameters.
+      batch: seqio's decoder features; `decoder_component_ids` [B, T] where components are counted.
+      dropout_rng: None: no dropout.
+      z_loss: see `loss.cross_entropy`.
+      num_components: of the mixture, P; 0: losses of components are not wanted.
+    """
+    # The loss makes the logits itself, a chunk at a time.
+    hidden_BTD = forward(model.clone(return_hidden=True), params, batch, dropout_rng)
+    return chunked_cross_entropy(
+        hidden_BTD,
+        model.output_table(params),
+        batch["decoder_target_tokens"],
+        batch["decoder_loss_weights"],
+        z_loss,
+        components=(batch[COMPONENT_IDS], num_components) if num_components else None,
+    )
+
+
 def make_train_step(
-    model: Decoder, optimizer: optax.GradientTransformation, z_loss: float = 0.0
+    model: Decoder,
+    optimizer: optax.GradientTransformation,
+    z_loss: float = 0.0,
+    *,
+    microbatches: int = 1,
+    num_components: int = 0,
 ) -> StepFn:
     """The update as a pure function, to be jitted (or vmapped) by the caller.
 
     The gradient is that of the summed loss, divided once by the number of weighted target
-    tokens. Dropout noise comes from the rng and the step alone.
+    tokens; microbatches add up sums, so that their number changes rounding alone. Dropout noise
+    comes from the rng, the step and the microbatch.
+
+    Where the loss or the gradient's norm is not finite, the update is left out: parameters and
+    optimizer stay as they are (so its schedule waits), and the step counts.
+
+    Args:
+      model: the decoder.
+      optimizer: the optax transformation.
+      z_loss: see `loss.cross_entropy`.
+      microbatches: parts of a batch whose gradients are added up one after another; rows of the
+        batch must divide by it.
+      num_components: see `loss_sums`.
 
     Returns:
       A function (state, batch, rng) -> (state, metrics); metrics are `loss` and `accuracy`
-      (WeightedSum), `tokens` (of the batch, without padding), `gradient_norm` and
-      `parameter_norm` (float32).
+      (WeightedSum), `component_loss` (the same [P], where there are components), `tokens` (of the
+      batch, without padding), `gradient_norm`, `parameter_norm` and `skipped` (1 where the update
+      was left out), all float32.
     """
-    # The loss makes the logits itself, a chunk at a time.
-    hidden_model = model.clone(return_hidden=True)
     use_dropout = model.config.dropout_rate > 0
 
-    def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
+    def gradient_of(
+        params: Any, batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, WeightedSum], Any]:
         def loss_fn(params: Any) -> tuple[jax.Array, dict[str, WeightedSum]]:
-            dropout_rng = jax.random.fold_in(rng, state.step) if use_dropout else None
-            sums = chunked_cross_entropy(
-                forward(hidden_model, params, batch, dropout_rng),
-                model.output_table(params),
-                batch["decoder_target_tokens"],
-                batch["decoder_loss_weights"],
-                z_loss,
+            sums = loss_sums(
+                model,
+                params,
+                batch,
+                rng if use_dropout else None,
+                z_loss=z_loss,
+                num_components=num_components,
             )
             return sums["loss"].total, sums
 
-        (_, sums), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        (_, sums), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        return sums, gradients
+
+    def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
+        rng = jax.random.fold_in(rng, state.step) if use_dropout else rng
+        if microbatches == 1:
+            sums, gradients = gradient_of(state.params, batch, rng)
+        else:
+            sums, gradients = _accumulated(gradient_of, state.params, batch, rng, microbatches)
         weight = jnp.maximum(sums["loss"].weight, 1e-9)
         gradients = jax.tree.map(lambda gradient: gradient / weight, gradients)
+        gradient_norm = optax.tree.norm(gradients)
+        is_finite = jnp.isfinite(sums["loss"].total) & jnp.isfinite(gradient_norm)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updated = (optax.apply_updates(state.params, updates), opt_state)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(is_finite, new, old),
+            updated,
+            (state.params, state.opt_state),
+        )
         metrics = {
             **sums,
             "tokens": jnp.sum(batch["decoder_segment_ids"] != 0).astype(jnp.float32),
-            "gradient_norm": optax.tree.norm(gradients),
+            "gradient_norm": gradient_norm,
             "parameter_norm": optax.tree.norm(params),
+            "skipped": 1.0 - is_finite.astype(jnp.float32),
         }
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return train_step
+
+
+def _accumulated(
+    gradient_of: Callable[..., tuple[Any, Any]],
+    params: Any,
+    batch: Batch,
+    rng: jax.Array,
+    count: int,
+) -> tuple[Any, Any]:
+    """Sums and gradients of `count` microbatches, added up.
+
+    Row i is in microbatch i % M, so that each device cuts what it holds and no row moves.
+    """
+
+    def cut(x: jax.Array) -> jax.Array:
+        x_MBT = jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1)
+        return nn.with_logical_constraint(x_MBT, (None, "activation_batch", *[None] * (x.ndim - 1)))
+
+    def add(carry: Any, one: tuple[Batch, jax.Array]) -> tuple[Any, None]:
+        part, index = one
+        found = gradient_of(params, part, jax.random.fold_in(rng, index))
+        return jax.tree.map(jnp.add, carry, found), None
+
+    parts = jax.tree.map(cut, dict(batch))
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(gradient_of, params, first, rng)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.scan(add, zeros, (parts, jnp.arange(count)))[0]

@@ -16,7 +16,7 @@ from teacherlm_jax import evaluation
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.data import batches, claim, ledger
 from teacherlm_jax.students import experiment
-from teacherlm_jax.training import stage as stage_lib
+from teacherlm_jax.training import stage_run
 from teacherlm_jax.training.optimizer import AdamW
 from tests import tiny_study
 from tests.tiny_study import MODEL, TinyStudy, random_params
@@ -76,9 +76,9 @@ def whole(start, tmp_path_factory):
     """An experiment that nothing interrupts, watched."""
     settings = students(start, tmp_path_factory.mktemp("whole"))
     seen = Seen(settings, {}, [], [], [])
-    give, train = batches.ReplicaBatches.__call__, stage_lib.run
+    give, train = batches.ReplicaBatches.__call__, stage_run.run
 
-    def watched_batches(self, step):
+    def watched_batches(self, step, rows=None):
         ids, arrays = give(self, step)
         if step == 0:
             seen.ids.append([])
@@ -93,7 +93,7 @@ def whole(start, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches.ReplicaBatches, "__call__", watched_batches)
-        patch.setattr(stage_lib, "run", watched_training)
+        patch.setattr(stage_run, "run", watched_training)
         seen.results = run(settings)
     return seen
 

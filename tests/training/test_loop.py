@@ -1,9 +1,11 @@
 """The loop: order of batches, metrics, saves, bad losses and ways to stop."""
 
+import contextlib
 import json
 import os
 import signal
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.metrics.sums import WeightedSum
 from teacherlm_jax.training import loop as loop_lib
+from teacherlm_jax.training import metric_log
+from teacherlm_jax.training.guard import NonFiniteGuard
 
 
 def metrics_of(step, **changes):
@@ -24,6 +28,8 @@ def metrics_of(step, **changes):
         "parameter_norm": np.float32(100 + step),
         **changes,
     }
+    is_finite = np.isfinite(values["loss"]) & np.isfinite(values["gradient_norm"])
+    values.setdefault("skipped", np.float32(~is_finite))
     for name in ("loss", "accuracy"):
         values[name] = WeightedSum(values[name], weight)
     return values
@@ -32,8 +38,8 @@ def metrics_of(step, **changes):
 class Run:
     """A loop whose state is the number of updates done; keeps what happened."""
 
-    def __init__(self, *, period=4, save_period=1000, last=10, on_step=None):
-        self.log = loop_lib.MetricLog(period, lambda step: 0.5 * step)
+    def __init__(self, *, period=4, save_period=1000, last=10, on_step=None, most_in_row=1):
+        self.log = metric_log.MetricLog(period, lambda step: 0.5 * step)
         self.saved, self.seen, self.made = [], [], []
         self.on_step = on_step or (lambda step: metrics_of(step))
         self.last = last
@@ -43,10 +49,11 @@ class Run:
             save=self.save,
             is_due=lambda step: step == last or step % save_period == 0,
             log=self.log,
+            guard=NonFiniteGuard(most_in_row),
             description="test",
         )
 
-    def batches(self, step):
+    def batches(self, step, rows=None):
         self.made.append(step)
         return [f"table:{step}", f"table:{step}b"], {"x": np.array(step)}
 
@@ -96,7 +103,7 @@ def test_the_next_batch_is_made_while_a_step_runs():
 
     run = Run(last=5, on_step=wait_for_next)
     batches = run.batches
-    run.batches = lambda step: (made[step].set(), batches(step))[1]
+    run.batches = lambda step, rows: (made[step].set(), batches(step))[1]
     assert run.run() == 5
     assert run.made == list(range(5))
 
@@ -105,10 +112,10 @@ def test_an_error_in_a_batch_is_raised():
     run = Run(last=5)
 
     def broken(step):
-        raise OSError("disk gone") if step == 3 else ValueError("not yet")
+        raise OSError("disk gone")
 
     good = run.batches
-    run.batches = lambda step: broken(step) if step == 3 else good(step)
+    run.batches = lambda step, rows: broken(step) if step == 3 else good(step)
     with pytest.raises(OSError, match="disk gone"):
         run.run()
     assert run.seen == [0, 1, 2]
@@ -139,51 +146,6 @@ def test_rows_are_means_over_tokens_of_the_steps_of_a_period():
         assert row["learning_rate"] == 0.5 * (steps[-1] - 1)
         assert row["tokens_per_second"] > 0
     assert json.loads(json.dumps(run.log.rows)) == run.log.rows
-
-
-def test_rows_of_replicas_hold_a_list_and_count_all_tokens():
-    both = np.array([1.0, 2.0], np.float32)
-    log = loop_lib.MetricLog(2, lambda step: 0.1)
-    for step in (1, 2):
-        row = log.add(
-            step,
-            {
-                "loss": WeightedSum(step * both, np.array([1.0, 4.0], np.float32)),
-                "accuracy": WeightedSum(0 * both, np.array([1.0, 4.0], np.float32)),
-                "tokens": np.array([3.0, 5.0], np.float32),
-                "gradient_norm": both,
-                "parameter_norm": both,
-            },
-            is_last=False,
-        )
-    assert row["loss"] == [1.5, 0.75]
-    assert row["gradient_norm"] == [1.0, 2.0]
-    assert (row["target_tokens"], row["tokens"]) == (10, 16)
-    assert json.loads(json.dumps(row)) == row
-
-
-@pytest.mark.parametrize("stop", [1, 3, 4, 6, 9])
-def test_a_row_under_way_goes_on_in_a_later_process(stop):
-    whole, first, second = (loop_lib.MetricLog(4, lambda step: 0.1) for _ in range(3))
-    for step in range(1, 11):
-        whole.add(step, metrics_of(step), step == 10)
-    for step in range(1, stop + 1):
-        first.add(step, metrics_of(step), False)
-    second.rows, second.sums = json.loads(json.dumps([first.rows, first.sums]))
-    for step in range(stop + 1, 11):
-        second.add(step, metrics_of(step), step == 10)
-    assert len(second.rows) == 3
-    for row, expected in zip(second.rows, whole.rows, strict=True):
-        rate = expected.pop("tokens_per_second")
-        assert row.pop("tokens_per_second") > 0 and rate > 0
-        assert row == expected
-
-
-def test_a_step_without_weight_gives_a_row_of_zeros():
-    log = loop_lib.MetricLog(1, lambda step: 0.1)
-    nothing = WeightedSum(np.float32(0), np.float32(0))
-    row = log.add(1, metrics_of(1) | {"loss": nothing, "accuracy": nothing}, False)
-    assert row["loss"] == row["accuracy"] == row["target_tokens"] == 0
 
 
 # Bad losses
@@ -223,9 +185,98 @@ def test_the_last_good_checkpoint_may_be_of_an_earlier_process_or_of_none():
 
 def test_one_bad_replica_ends_the_run_and_long_lists_of_examples_are_cut():
     run = Run(on_step=lambda step: metrics_of(step, gradient_norm=np.array([1.0, np.nan])))
-    run.batches = lambda step: ([f"e{row}" for row in range(9)], {"x": np.array(step)})
+    run.batches = lambda step, rows: ([f"e{row}" for row in range(9)], {"x": np.array(step)})
     with pytest.raises(NonFiniteError, match=r"\(examples e0, e1, e2, e3, \.\.\.\)"):
         run.run()
+
+
+def bad_between(first, last):
+    return lambda step: metrics_of(
+        step, **({"loss": np.float32(np.nan)} if first <= step <= last else {})
+    )
+
+
+def test_updates_that_are_not_finite_are_counted_and_the_run_goes_on():
+    run = Run(period=5, last=10, on_step=bad_between(3, 5), most_in_row=4)
+    assert run.run() == 10
+    assert [row["skipped"] for row in run.log.rows] == [3, 0]
+    weights = np.array([1 + step % 3 for step in (1, 2)], np.float64)
+    assert run.log.rows[0]["loss"] == pytest.approx(np.average([9, 8], weights=weights), rel=1e-12)
+    # The schedule waits with the optimizer.
+    assert [row["learning_rate"] for row in run.log.rows] == [0.5 * 1, 0.5 * 6]
+    assert run.loop.guard.in_row == 0
+
+
+def test_many_in_a_row_end_the_run_and_a_restart_counts_on():
+    run = Run(on_step=bad_between(3, 9), most_in_row=4, save_period=5)
+    with pytest.raises(NonFiniteError, match=r"loss is nan at step 6 .*, the 4th update in a row"):
+        run.run()
+    assert run.saved_steps == [5]  # What was left out did no harm: it may be saved.
+    again = Run(on_step=bad_between(3, 9), most_in_row=4)
+    again.loop.guard.in_row = 3
+    with pytest.raises(NonFiniteError, match=r"loss is nan at step 6 .*checkpoint is step 5\."):
+        again.run(first=5)
+
+
+def test_parameters_that_are_not_finite_end_the_run_at_once():
+    run = Run(
+        on_step=lambda step: metrics_of(step, parameter_norm=np.float32(np.inf)), most_in_row=9
+    )
+    with pytest.raises(NonFiniteError, match="parameter norm is inf at step 1 "):
+        run.run()
+    assert run.saved == []
+
+
+# Validation
+
+
+class FakeValidation:
+    period = 4
+
+    def run(self, params):
+        return {"validation_loss": float(params)}
+
+
+def test_validation_comes_on_its_period_at_the_end_and_before_a_save():
+    run = Run(save_period=4)
+    run.loop.validation = FakeValidation()
+    seen = []
+    run.loop.on_row = seen.append
+    evaluations = []
+    save = run.loop.save
+    run.loop.save = lambda step, state: (
+        save(step, state),
+        evaluations.append((step, len(run.log.evaluations))),
+    )
+    state = types.SimpleNamespace
+    run.loop.step_fn = lambda at, arrays, rng: (
+        state(params=at.params + 1),
+        metrics_of(at.params + 1),
+    )
+    run.loop.run(state(params=0), run.batches, 0, 10, "noise")
+    assert run.log.evaluations == [
+        {"step": step, "validation_loss": float(step)} for step in (4, 8, 10)
+    ]
+    assert evaluations == [(4, 1), (8, 2), (10, 3)]
+    assert [row["step"] for row in seen] == [4, 4, 8, 8, 10, 10]
+
+
+# Measures
+
+
+def test_what_is_no_step_is_measured_apart():
+    run = Run(save_period=5)
+    spent = []
+
+    @contextlib.contextmanager
+    def measure(category):
+        spent.append(category)
+        yield
+
+    run.loop.measure = measure
+    run.run()
+    assert spent.count("compile") == 1 and spent[:2] == ["data", "compile"]
+    assert spent.count("data") == 10 and spent.count("save") == 2
 
 
 # Stops

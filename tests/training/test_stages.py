@@ -18,7 +18,7 @@ from teacherlm_jax.data import pipeline
 from teacherlm_jax.data.claim import ConfigurationMismatchError
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.training import optimizer as optimizer_lib
-from teacherlm_jax.training import stages
+from teacherlm_jax.training import stage_run, stages
 from teacherlm_jax.training.stage import Stage
 from tests.data import tiny_tasks
 from tests.source import ROOT
@@ -44,7 +44,7 @@ def curriculum(folder, *own_stages, **changes):
     settings = {
         "mesh": ONE,
         "save_policy": manager.SavePolicy(period=2),
-        "log_period": 4,
+        "watch": stage_run.Watch(4),
         "name_values": {"n": 1},
         **changes,
     }
@@ -142,7 +142,7 @@ def test_paths_mesh_and_saving_may_change(trained, tmp_path, no_training):
         moved, FIRST, SECOND, FORK, LAST,
         mesh=MeshConfig(data=4, device_count=4),
         save_policy=manager.SavePolicy(period=5, keep=1),
-        log_period=3,
+        watch=stage_run.Watch(3),
     )  # fmt: skip
     assert stages.train(changed) == ledger
 
@@ -166,10 +166,10 @@ _KILLS = """
 
     def child(kill):
         def run(self, state, batches, first, last, rng):
-            def killing(step):
+            def killing(step, rows):
                 if [self.description, step] == kill:
                     os.kill(os.getpid(), signal.SIGKILL)
-                return batches(step)
+                return batches(step, rows)
             return train(self, state, killing, first, last, rng)
         loop.Loop.run = run
         stages.train(test_stages.curriculum(folder, test_stages.FIRST, test_stages.SECOND))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.models.decoder import Decoder
@@ -195,3 +196,116 @@ def test_noise_comes_from_the_rng_and_the_step_alone():
 def test_without_dropout_the_rng_changes_nothing():
     one, other = (run(batch(), rng=jax.random.key(seed))[1]["loss"].total for seed in (0, 1))
     assert one == other
+
+
+# Microbatches
+
+
+@functools.cache
+def step_of(microbatches=1, num_components=0, dropout_rate=0.0):
+    return jax.jit(
+        make_train_step(
+            model(dropout_rate),
+            optax.sgd(1.0),
+            Z_LOSS,
+            microbatches=microbatches,
+            num_components=num_components,
+        )
+    )
+
+
+def stepped(step, arrays, params=PARAMS):
+    state = state_lib.TrainState(jnp.int32(0), params, optax.sgd(1.0).init(params))
+    return step(state, arrays, RNG)
+
+
+def unequal_batch():
+    """Rows whose numbers of target tokens differ, so that means of means would be another loss."""
+    arrays = {name: array.copy() for name, array in batch(step=2).items()}
+    arrays["decoder_loss_weights"][::2, 4:] = 0
+    return arrays
+
+
+@pytest.mark.parametrize("microbatches", [2, 4, 8])
+def test_microbatches_give_the_update_of_one_batch(microbatches):
+    arrays = unequal_batch()
+    weights = arrays["decoder_loss_weights"].sum(1)
+    assert weights[::2].sum() != weights[1::2].sum()
+    one, metrics = stepped(step_of(), arrays)
+    other, others = stepped(step_of(microbatches), arrays)
+    assert_close(other.params, one.params, atol=2e-6)
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(others[name].total, metrics[name].total, rtol=1e-6)
+        assert others[name].weight == metrics[name].weight
+    assert others["tokens"] == metrics["tokens"]
+
+
+def test_noise_differs_between_microbatches():
+    # Two equal halves: with the noise of one half twice, both would have the same loss.
+    half = batch(rows=4)
+    both = {name: np.repeat(array, 2, axis=0) for name, array in half.items()}
+    whole = stepped(step_of(2, dropout_rate=0.3), both)[1]["loss"].total
+    first = stepped(step_of(1, dropout_rate=0.3), half)[1]["loss"].total
+    assert abs(whole - 2 * first) > 1e-3
+
+
+# Components
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_losses_of_components_are_those_of_their_positions(microbatches):
+    arrays = unequal_batch()
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 3, arrays["decoder_loss_weights"].shape).astype(np.int32)
+    _, metrics = stepped(step_of(microbatches, 4), {**arrays, "decoder_component_ids": ids})
+    logits = np.asarray(forward(model(), PARAMS, arrays), np.float64)
+    log_z = np.log(np.exp(logits).sum(-1))
+    targets = arrays["decoder_target_tokens"][..., None]
+    losses = log_z - np.take_along_axis(logits, targets, -1)[..., 0] + Z_LOSS * log_z**2
+    for component in range(4):
+        weights = arrays["decoder_loss_weights"] * (ids == component)
+        assert metrics["component_loss"].weight[component] == weights.sum()
+        np.testing.assert_allclose(
+            metrics["component_loss"].total[component], (losses * weights).sum(), rtol=1e-5
+        )
+    assert metrics["component_loss"].weight[3] == 0
+
+
+def test_counting_components_changes_no_update():
+    arrays = batch()
+    ids = np.zeros_like(arrays["decoder_segment_ids"])
+    one, _ = stepped(step_of(), arrays)
+    other, _ = stepped(step_of(1, 2), {**arrays, "decoder_component_ids": ids})
+    jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
+
+
+# What is not finite
+
+
+@functools.cache
+def adam_step():
+    return jax.jit(make_train_step(model(), optax.adam(0.1)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_update_that_is_not_finite_is_left_out(bad):
+    adam = optax.adam(0.1)
+    params = jax.tree.map(jnp.asarray, PARAMS)
+    state = state_lib.from_params(params, adam)
+    state, _ = adam_step()(state, batch(), RNG)
+    arrays = batch(step=1)
+    weights = arrays["decoder_loss_weights"].copy()
+    row, place = np.argwhere(weights > 0)[0]
+    weights[row, place] = bad
+    after, metrics = adam_step()(state, {**arrays, "decoder_loss_weights": weights}, RNG)
+    assert metrics["skipped"] == 1
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+    jax.tree.map(np.testing.assert_array_equal, after.opt_state, state.opt_state)
+    assert after.step == 2
+    good, found = adam_step()(after, batch(step=2), RNG)
+    assert found["skipped"] == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(good.params))
+
+
+def test_a_finite_update_is_not_left_out():
+    assert run(batch())[1]["skipped"] == 0
