@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from flax.core import meta
 
 from teacherlm_jax.models.parameters import boxed_params
 
@@ -37,7 +38,25 @@ def boxed_state(model: nn.Module, optimizer: optax.GradientTransformation) -> Tr
     """Abstract state whose leaves carry the parameters' logical axes where they mirror one.
 
     optax's states hold trees of the parameters' structure; initialising the optimizer on the
-    boxed tree hands the boxes through.
+    boxed tree hands the boxes through. What has another shape than its parameter (Adafactor's
+    moments of rows and columns) comes out bare, and is replicated: it is small.
     """
-    params = boxed_params(model)
-    return jax.eval_shape(lambda boxed: from_params(boxed, optimizer), params)
+
+    def is_boxed(leaf: Any) -> bool:
+        return isinstance(leaf, meta.Partitioned)
+
+    def with_sizes(leaf: Any) -> Any:
+        return leaf.replace(names=tuple(zip(leaf.names, leaf.unbox().shape, strict=True)))
+
+    def checked(leaf: Any) -> Any:
+        if not is_boxed(leaf):
+            return leaf
+        names, sizes = zip(*leaf.names, strict=True)
+        value = leaf.unbox()
+        # optax masks a parameter out with an empty node in the box.
+        mirrors = not jax.tree.leaves(value) or value.shape == sizes
+        return leaf.replace(names=names) if mirrors else value
+
+    params = jax.tree.map(with_sizes, boxed_params(model), is_leaf=is_boxed)
+    state = jax.eval_shape(lambda boxed: from_params(boxed, optimizer), params)
+    return jax.tree.map(checked, state, is_leaf=is_boxed)

@@ -9,62 +9,21 @@ import optax
 import pytest
 from flax.core import meta
 
-from teacherlm_jax.models import parameters
-from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.training import optimizer as optimizer_lib
-from tests.training import tiny
-
-# As many kinds of parameters as the decoder has: biases, norms with bias, tied and untied.
-BIASED = {"num_layers": 2, "use_bias": True, "norm": "layernorm", "embedding_norm": True}
-UNROLLED = tiny.config(**BIASED)
-SCANNED = tiny.config(**BIASED, scan_layers=True)
-TIED = tiny.config(**BIASED, scan_layers=True, logits_via_embedding=True)
-KERNELS = (
-    "self_attention/query",
-    "self_attention/key",
-    "self_attention/value",
-    "self_attention/out",
-    "mlp/wi",
-    "mlp/wo",
+from teacherlm_jax.training import schedules
+from tests.training.trees import (
+    KERNELS,
+    SCANNED,
+    TIED,
+    UNROLLED,
+    boxed,
+    by_path,
+    matrices,
+    normal_like,
+    updates,
 )
 
-
-def by_path(tree, is_leaf=None):
-    return {
-        "/".join(key.key for key in path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
-    }
-
-
-def boxed(config):
-    return parameters.boxed_params(Decoder(config))
-
-
-def normal_like(config, seed):
-    """A tree of normal numbers, with the same numbers for scanned and unrolled layers."""
-    rng = np.random.default_rng(seed)
-    unrolled = jax.tree.map(
-        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), meta.unbox(boxed(UNROLLED))
-    )
-    return stacked(unrolled) if config.scan_layers else unrolled
-
-
-def stacked(unrolled):
-    """Unrolled parameters as scanned ones."""
-    rest = {name: tree for name, tree in unrolled.items() if not name.startswith("layers_")}
-    layers = [unrolled["layers_0"], unrolled["layers_1"]]
-    return {**rest, "layers": jax.tree.map(lambda *leaves: np.stack(leaves), *layers)}
-
-
-def updates(transformation, params, gradients):
-    """Updates of each gradient in turn, parameters held."""
-    update_fn = jax.jit(transformation.update)
-    state, found = transformation.init(params), []
-    for gradient in gradients:
-        update, state = update_fn(gradient, state, params)
-        found.append(update)
-    return found
-
+NAMES = ("Muon", "AdamW", "Lion", "SGD", "Adafactor")
 
 # The groups
 
@@ -125,18 +84,6 @@ def muon_updates(config):
     gradients = [normal_like(config, seed) for seed in (1, 2)]
     found = updates(MUON.build(boxed(config)), params, gradients)
     return params, gradients, [by_path(update) for update in found]
-
-
-def matrices(tree):
-    """Every Muon kernel of an unrolled tree as [in, out]."""
-    flat = by_path(tree)
-    return {
-        f"{layer}/{name}/kernel": np.reshape(
-            flat[f"{layer}/{name}/kernel"], (-1, 16) if name.endswith(("out", "wo")) else (16, -1)
-        )
-        for layer in ("layers_0", "layers_1")
-        for name in KERNELS
-    }
 
 
 def test_muon_updates_are_those_of_optax_on_each_matrix_alone():
@@ -219,8 +166,9 @@ def test_the_embedding_rate_is_the_matrix_rate_unless_it_is_given():
     assert np.abs(one["norm"]["scale"]).min() > 0.05
 
 
-@pytest.mark.parametrize("make", [optimizer_lib.Muon, optimizer_lib.AdamW])
-def test_gradients_above_the_norm_are_scaled_down_and_others_are_not(make):
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_above_the_norm_are_scaled_down_and_others_are_not(name):
+    make = getattr(optimizer_lib, name)
     gradient, other = small_like(1), small_like(2)
     norms = [float(optax.tree.norm(tree)) for tree in (gradient, other)]
     small = jax.tree.map(lambda leaf: leaf / (4 * norms[1]), other)
@@ -233,51 +181,151 @@ def test_gradients_above_the_norm_are_scaled_down_and_others_are_not(make):
     assert np.abs(clipped["wi"]["kernel"] - unclipped["wi"]["kernel"]).max() > 1e-3
 
 
-# AdamW
+# One update by a formula, in float64
 
 
-def test_adamw_decays_kernels_and_embeddings_alone():
-    params = normal_like(SCANNED, 0)
-    adamw = optimizer_lib.AdamW(0.1, weight_decay=0.5).build(boxed(SCANNED))
+def gradients_and_params():
+    return [small_like(seed)["wi"]["kernel"].astype(np.float64) for seed in (1, 2, 0)]
+
+
+def test_an_adamw_update_is_that_of_the_paper():
+    settings = optimizer_lib.AdamW(0.1, 0.3, b1=0.7, b2=0.9, eps=1e-3, clip_norm=None)
+    found = small_updates(settings, [small_like(1), small_like(2)])[1]["wi"]["kernel"]
+    first, second, param = gradients_and_params()
+    momentum = (0.7 * 0.3 * first + 0.3 * second) / (1 - 0.7**2)
+    square = (0.9 * 0.1 * first**2 + 0.1 * second**2) / (1 - 0.9**2)
+    expected = -0.1 * (momentum / (np.sqrt(square) + 1e-3) + 0.3 * param)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_lion_update_is_that_of_the_paper():
+    settings = optimizer_lib.Lion(0.1, 0.3, b1=0.7, b2=0.9, clip_norm=None)
+    found = small_updates(settings, [small_like(1), small_like(2)])[1]["wi"]["kernel"]
+    first, second, param = gradients_and_params()
+    expected = -0.1 * (np.sign(0.7 * 0.1 * first + 0.3 * second) + 0.3 * param)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # The momentum decides some of the signs.
+    assert np.any(np.sign(0.7 * 0.1 * first + 0.3 * second) != np.sign(second))
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.8, False), (0.8, True), (None, False)])
+def test_an_sgd_update_is_that_of_the_formula(momentum, nesterov):
+    settings = optimizer_lib.SGD(0.1, momentum, nesterov, weight_decay=0.3, clip_norm=None)
+    found = small_updates(settings, [small_like(1), small_like(2)])[1]["wi"]["kernel"]
+    first, second, param = gradients_and_params()
+    total = second + (momentum or 0.0) * first
+    step = second + momentum * total if nesterov else total
+    np.testing.assert_allclose(found, -0.1 * (step + 0.3 * param), rtol=1e-5)
+
+
+# Optimizers that are optax's own
+
+
+@pytest.mark.parametrize(
+    ("settings", "by_hand"),
+    [
+        (
+            optimizer_lib.AdamW(0.1, b1=0.7, b2=0.9, eps=1e-3, clip_norm=None),
+            optax.adam(0.1, b1=0.7, b2=0.9, eps=1e-3),
+        ),
+        (
+            optimizer_lib.Lion(0.1, b1=0.7, b2=0.9, clip_norm=None),
+            optax.lion(0.1, b1=0.7, b2=0.9, weight_decay=0.0),
+        ),
+        (optimizer_lib.SGD(0.1, 0.8, True, clip_norm=None), optax.sgd(0.1, 0.8, True)),
+    ],
+    ids=["AdamW", "Lion", "SGD"],
+)
+def test_without_decay_and_clipping_it_is_that_of_optax(settings, by_hand):
+    params, gradients = normal_like(UNROLLED, 0), [normal_like(UNROLLED, seed) for seed in (1, 2)]
+    found = updates(settings.build(boxed(UNROLLED)), params, gradients)
+    expected = updates(by_hand, params, gradients)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), found, expected)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Lion"])
+def test_the_first_moment_is_kept_in_the_type_that_is_asked_for(name):
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), small_like(0))
+
+    def moments(**settings):
+        optimizer = getattr(optimizer_lib, name)(0.1, **settings).build(SMALL_BOXED)
+        state = optimizer.init(params)
+        state = optimizer.update(small_like(1), state, params)[1]
+        return {leaf.dtype for leaf in jax.tree.leaves(optax.tree.get(state, "mu"))}
+
+    assert moments() == {jnp.dtype("float32")}
+    assert moments(mu_dtype="bfloat16") == {jnp.dtype("bfloat16")}
+
+
+# Weight decay
+
+
+def decayed(optimizer, config, params):
+    """Updates of gradients that are 0, by path, and parameters by path."""
     zeros = jax.tree.map(np.zeros_like, params)
-    for path, update in by_path(updates(adamw, params, [zeros])[0]).items():
+    found = updates(optimizer.build(boxed(config)), params, [zeros, zeros])[1]
+    return by_path(found), by_path(params)
+
+
+def half_then_quarter(step):
+    return 0.5 / (1.0 + step)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Lion", "SGD", "Adafactor"])
+@pytest.mark.parametrize("rate", [0.25, half_then_quarter], ids=["number", "schedule"])
+def test_kernels_and_embeddings_alone_decay(name, rate):
+    optimizer = getattr(optimizer_lib, name)(rate, weight_decay=0.5)
+    found, params = decayed(optimizer, SCANNED, normal_like(SCANNED, 0))
+    for path, update in found.items():
         decays = path.endswith(("/kernel", "/embedding"))
-        expected = -0.1 * 0.5 * by_path(params)[path] if decays else 0.0 * update
+        expected = -0.25 * 0.5 * params[path] if decays else 0.0 * update
         np.testing.assert_allclose(update, expected, rtol=1e-6, err_msg=path)
 
 
-def test_adamw_is_that_of_optax():
-    params, gradients = normal_like(UNROLLED, 0), [normal_like(UNROLLED, seed) for seed in (1, 2)]
-    settings = optimizer_lib.AdamW(0.1, b1=0.7, b2=0.9, eps=1e-3, clip_norm=None)
-    found = updates(settings.build(boxed(UNROLLED)), params, gradients)
-    expected = updates(optax.adam(0.1, b1=0.7, b2=0.9, eps=1e-3), params, gradients)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), found, expected)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_paths_say_decays(name):
+    make = functools.partial(getattr(optimizer_lib, name), 0.25, weight_decay=0.5)
+    paths = ["layers/mlp/.*/kernel", ".*/bias"]
+    found, params = decayed(make(weight_decay_paths=paths), SCANNED, normal_like(SCANNED, 0))
+    decaying = {"layers/mlp/wi/kernel", "layers/mlp/wo/kernel"}
+    if name == "Muon":
+        # Biases are Adam's, with a decay of their own that is 0 here.
+        assert "layers/mlp/wi/bias" in found
+    else:
+        decaying |= {path for path in found if path.endswith("/bias")}
+    for path, update in found.items():
+        expected = -0.25 * 0.5 * params[path] if path in decaying else 0.0 * update
+        np.testing.assert_allclose(update, expected, rtol=1e-6, err_msg=path)
+    with pytest.raises(ValueError, match=rf"{name}.weight_decay_paths has 'wi/kernel', which"):
+        make(weight_decay_paths=["wi/kernel"]).build(boxed(SCANNED))
+
+
+def test_muon_with_all_paths_is_muon_without():
+    """Decay beside optax's Muon is the decay within, where rates and decays of both differ."""
+    rates = [schedules.warmup_constant(0.02, 2), schedules.warmup_constant(0.5, 4)]
+    decays = {"weight_decay": 0.1, "embedding_weight_decay": 0.01}
+    gradients = [small_like(1), small_like(2)]
+    inside = small_updates(optimizer_lib.Muon(*rates, **decays), gradients)
+    beside = small_updates(
+        optimizer_lib.Muon(*rates, **decays, weight_decay_paths=[".*"]), gradients
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), beside, inside)
+    alone = small_updates(optimizer_lib.Muon(rates[0], **decays), gradients)
+    alone_beside = small_updates(
+        optimizer_lib.Muon(rates[0], **decays, weight_decay_paths=[".*"]), gradients
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), alone_beside, alone)
 
 
 # Settings
 
 
-def test_warmup_cosine_rises_in_a_line_and_falls_along_a_cosine():
-    schedule = optimizer_lib.warmup_cosine(0.4, train_steps=30, warmup_steps=10, end_fraction=0.1)
-    for step in (0, 1, 5, 10, 11, 20, 29, 30, 31, 1000):
-        along = min((step - 10) / 20, 1.0)
-        cosine = 0.04 + (0.4 - 0.04) * 0.5 * (1 + np.cos(np.pi * along))
-        np.testing.assert_allclose(
-            schedule(step), 0.04 * step if step < 10 else cosine, rtol=1e-5, err_msg=str(step)
-        )
-    assert float(optimizer_lib.warmup_cosine(0.4, 30, 0)(0)) == pytest.approx(0.4)
-
-
-@pytest.mark.parametrize("warmup", [-1, 30, 31])
-def test_a_warmup_that_leaves_no_steps_is_an_error(warmup):
-    with pytest.raises(ValueError, match=rf"warmup_steps = {warmup} must .* train_steps = 30"):
-        optimizer_lib.warmup_cosine(0.4, train_steps=30, warmup_steps=warmup)
-
-
-def test_the_learning_rate_at_a_step():
-    assert optimizer_lib.learning_rate_at(optimizer_lib.AdamW(0.25), 7) == 0.25
+@pytest.mark.parametrize("name", NAMES)
+def test_the_learning_rate_at_a_step(name):
+    make = getattr(optimizer_lib, name)
+    assert optimizer_lib.learning_rate_at(make(6e-6), 7) == 6e-6
     schedule = optimizer_lib.warmup_cosine(0.4, 30, 10)
-    assert optimizer_lib.learning_rate_at(optimizer_lib.Muon(schedule), 5) == pytest.approx(0.2)
+    assert optimizer_lib.learning_rate_at(make(schedule), 5) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +341,16 @@ def test_the_learning_rate_at_a_step():
         ),
         ("AdamW", {"learning_rate": float("nan")}, r"AdamW.learning_rate = nan"),
         ("AdamW", {"learning_rate": float("inf")}, r"AdamW.learning_rate = inf"),
+        ("AdamW", {"learning_rate": None}, r"AdamW.learning_rate = None, .* optax schedule"),
+        ("AdamW", {"learning_rate": 1.0, "b1": None}, r"AdamW.b1 = None, .* at least 0\."),
         ("AdamW", {"learning_rate": 1.0, "clip_norm": -1}, r"AdamW.clip_norm = -1"),
+        ("AdamW", {"learning_rate": 1.0, "mu_dtype": "f16"}, r"mu_dtype = 'f16'.*'bfloat16'"),
+        ("Lion", {"learning_rate": 1.0, "mu_dtype": None}, r"Lion.mu_dtype = None"),
+        ("Lion", {"learning_rate": 1.0, "weight_decay_paths": "a"}, r"decay_paths = 'a', .* list"),
+        ("SGD", {"learning_rate": 1.0, "nesterov": 1}, r"SGD.nesterov = 1, .* True or False"),
+        ("Adafactor", {"learning_rate": 1.0, "factored": None}, r"Adafactor.factored = None"),
+        ("Adafactor", {"learning_rate": 1.0, "decay_rate": -1}, r"Adafactor.decay_rate = -1"),
+        ("Muon", {"learning_rate": 1.0, "weight_decay_paths": ["("]}, r"paths has '\(', which"),
     ],
 )
 def test_a_setting_that_is_no_number_of_at_least_0_is_an_error(make, fields, message):
