@@ -1,20 +1,18 @@
 """From seqio's tasks and mixtures to tables of token ids.
 
-seqio defines the data; the order of it is `batches`'. Tables are held in memory.
+seqio defines the data; the order of it is `batches`'. Tables are held in memory, or in a cache.
 """
 
 import difflib
-import itertools
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import seqio
-import tensorflow as tf
+from etils import epath
 
 from teacherlm_jax.data import batches as batches_lib
-
-_ROWS_AT_ONCE = 2048
+from teacherlm_jax.data import token_cache, tokenization
 
 
 def registered(name: str) -> seqio.Task | seqio.Mixture:
@@ -58,29 +56,25 @@ def check_vocabulary(mixture_or_task_name: str, vocab_size: int, bos_id: int | N
         )
 
 
-def load_table(task: seqio.Task, split: str) -> batches_lib.ExampleTable:
-    """Tokenizes a split of a task once, in the task's own order."""
-    if split not in task.splits:
-        raise ValueError(f"task {task.name} has no split {split!r}; it has {list(task.splits)}.")
-    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, num_epochs=1)
-    names = [name for name in ("inputs", "targets") if name in dataset.element_spec]
-    # Rows leave TensorFlow in large ragged batches: one by one, the crossing costs more than the
-    # tokenizing.
-    dataset = dataset.map(lambda example: {name: example[name] for name in names})
-    rows: dict[str, list[np.ndarray]] = {"inputs": [], "targets": []}
-    for batch in dataset.ragged_batch(_ROWS_AT_ONCE):
-        for name in names:
-            ragged = batch[name]
-            if isinstance(ragged, tf.Tensor):  # Where the pipeline knows one length for all rows.
-                ragged = tf.RaggedTensor.from_tensor(ragged)
-            ids, ends = ragged.values.numpy(), ragged.row_splits.numpy()
-            rows[name] += np.split(ids.astype(np.int32), ends[1:-1])
-    nothing = np.zeros((0,), np.int32)
+def load_table(
+    task: seqio.Task, split: str, cache_dir: epath.PathLike | None = None
+) -> batches_lib.ExampleTable:
+    """Tokenizes a split of a task once, in the task's own order.
+
+    Args:
+      task: a seqio task.
+      split: one of its splits.
+      cache_dir: None: once a process, held in memory. Otherwise once for good: see
+        `token_cache.cached_table`, which is to be called on every host.
+
+    Raises:
+      ValueError: the task has no such split, or the cache cannot be used.
+    """
+    if cache_dir is not None:
+        return token_cache.cached_table(task, split, cache_dir)
     examples = [
         batches_lib.TokenizedExample(f"{task.name}/{split}:{index}", inputs, targets)
-        for index, (inputs, targets) in enumerate(
-            itertools.zip_longest(rows["inputs"], rows["targets"], fillvalue=nothing)
-        )
+        for index, (inputs, targets) in enumerate(tokenization.tokenized_rows(task, split))
     ]
     return batches_lib.ExampleTable(task.name, examples)
 
@@ -89,7 +83,10 @@ TableLoader = Callable[[seqio.Task, str], batches_lib.ExampleTable]
 
 
 def load_tables(
-    mixture_or_task_name: str, split: str = "train", loader: TableLoader = load_table
+    mixture_or_task_name: str,
+    split: str = "train",
+    loader: TableLoader = load_table,
+    cache_dir: epath.PathLike | None = None,
 ) -> tuple[list[batches_lib.ExampleTable], list[float]]:
     """The tables of a registered task or mixture, and the mixture's own rates.
 
@@ -97,8 +94,11 @@ def load_tables(
       mixture_or_task_name: a name in seqio's registries.
       split: of every task.
       loader: makes a task's table; hand in a cached one where runs share tasks.
+      cache_dir: see `load_table`, which then makes the tables whatever the loader.
     """
     provider = registered(mixture_or_task_name)
+    if cache_dir is not None:
+        loader = functools.partial(load_table, cache_dir=cache_dir)
     if not isinstance(provider, seqio.Mixture):
         return [loader(provider, split)], [1.0]
     rates = [float(provider.get_rate(task)) for task in provider.tasks]

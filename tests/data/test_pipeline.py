@@ -3,49 +3,12 @@
 import numpy as np
 import pytest
 import seqio
-import tensorflow as tf
 
 from teacherlm_jax.data import pipeline
+from teacherlm_jax.data.batches import tables_digest
 from tests.data import tiny_tasks
 
 COLORS, SHAPES = "teacherlm_test_colors", "teacherlm_test_shapes"
-
-
-def register(name, rows, preprocessors=(), features=("inputs", "targets"), **dtypes):
-    """A task of rows of token ids, as a tf.data pipeline gives them."""
-    spec = {
-        key: tf.TensorSpec(dtypes.get(key, [None]), tf.int64) for key in rows[0] if key in features
-    }
-    own = [{key: row[key] for key in spec} for row in rows]
-    seqio.TaskRegistry.add(
-        name,
-        source=seqio.FunctionDataSource(
-            lambda split, shuffle_files, seed=None: tf.data.Dataset.from_generator(
-                lambda: iter(own), output_signature=spec
-            ),
-            splits=["train", "validation"],
-        ),
-        preprocessors=list(preprocessors),
-        output_features={
-            key: seqio.Feature(tiny_tasks.VOCABULARY, add_eos=False, dtype=tf.int64) for key in spec
-        },
-        metric_fns=[],
-    )
-    return seqio.TaskRegistry.get(name)
-
-
-RAGGED = [
-    {"inputs": [3, 4], "targets": [5, 1]},
-    {"inputs": [], "targets": [6, 0, 7]},
-    {"inputs": [0], "targets": []},
-    {"inputs": [8, 9, 10, 11], "targets": [1]},
-]
-
-
-def assert_rows(table, rows):
-    found = [(e.inputs.tolist(), e.targets.tolist()) for e in table.examples]
-    assert found == [(row.get("inputs", []), row.get("targets", [])) for row in rows]
-    assert all(e.inputs.dtype == e.targets.dtype == np.int32 for e in table.examples)
 
 
 # Tables
@@ -56,36 +19,12 @@ def test_a_table_holds_what_the_task_gives_in_its_order():
     assert table.name == COLORS
     vocabulary = tiny_tasks.VOCABULARY
     expected = [
-        {"inputs": vocabulary.encode(inputs), "targets": [*vocabulary.encode(targets), 1]}
+        (vocabulary.encode(inputs), [*vocabulary.encode(targets), 1])
         for inputs, targets in tiny_tasks.texts(tiny_tasks.COLORS, 20, 0)
     ]
-    assert_rows(table, expected)
+    assert [(e.inputs.tolist(), e.targets.tolist()) for e in table.examples] == expected
+    assert all(e.inputs.dtype == e.targets.dtype == np.int32 for e in table.examples)
     assert [e.example_id for e in table.examples[:2]] == [f"{COLORS}/train:0", f"{COLORS}/train:1"]
-
-
-@pytest.mark.parametrize("rows_at_once", [1, 3, 4, 100])
-def test_rows_of_any_length_cross_whole(rows_at_once, monkeypatch):
-    name = f"teacherlm_test_ragged{rows_at_once}"
-    monkeypatch.setattr(pipeline, "_ROWS_AT_ONCE", rows_at_once)
-    table = pipeline.load_table(register(name, RAGGED), "validation")
-    assert_rows(table, RAGGED)
-    assert [e.example_id for e in table.examples] == [f"{name}/validation:{i}" for i in range(4)]
-
-
-def test_rows_of_one_fixed_length_are_as_good():
-    rows = [{"inputs": [index, 4], "targets": [index]} for index in range(5)]
-    task = register("teacherlm_test_fixed", rows, inputs=[2], targets=[1])
-    assert_rows(pipeline.load_table(task, "train"), rows)
-
-
-def test_a_task_may_have_targets_alone():
-    task = register("teacherlm_test_targets", RAGGED, features=("targets",))
-    assert_rows(pipeline.load_table(task, "train"), [{"targets": r["targets"]} for r in RAGGED])
-
-
-def test_a_split_that_is_not_there_is_an_error_with_those_that_are():
-    with pytest.raises(ValueError, match=rf"task {COLORS} has no split 'dev'; it has \['train'\]"):
-        pipeline.load_table(seqio.TaskRegistry.get(COLORS), "dev")
 
 
 # Mixtures
@@ -123,6 +62,16 @@ def test_a_loader_is_asked_for_each_table():
     tables, _ = pipeline.load_tables(tiny_tasks.MIXTURE, "train", loader)
     assert sorted(asked) == [(COLORS, "train"), (SHAPES, "train")]
     assert all(table.examples == [] for table in tables)
+
+
+def test_tables_of_a_cache_are_those_in_memory(tmp_path):
+    tables, rates = pipeline.load_tables(tiny_tasks.MIXTURE)
+    cached, same_rates = pipeline.load_tables(tiny_tasks.MIXTURE, cache_dir=tmp_path)
+    assert same_rates == rates
+    assert tables_digest(cached, rates) == tables_digest(tables, rates)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [COLORS, SHAPES]
+    alone = pipeline.load_table(seqio.TaskRegistry.get(COLORS), "train", tmp_path)
+    assert alone.content_digest == cached[[t.name for t in cached].index(COLORS)].content_digest
 
 
 # Names and vocabularies

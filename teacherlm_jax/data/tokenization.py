@@ -1,0 +1,64 @@
+"""seqio's tasks -> rows of token ids, in the task's own order, a large batch at a time."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+ROWS_AT_ONCE = 2048
+
+# Inputs and targets of one example, int32 each.
+Row = tuple[np.ndarray, np.ndarray]
+
+
+def check_split(task: seqio.Task, split: str) -> None:
+    """Raises ValueError unless a task has such a split."""
+    if split not in task.splits:
+        raise ValueError(f"task {task.name} has no split {split!r}; it has {list(task.splits)}.")
+
+
+def tokenized_rows(task: seqio.Task, split: str, limit: int | None = None) -> Iterator[Row]:
+    """Tokenizes a split of a task as it goes; holds one batch of rows at a time.
+
+    Preprocessors that draw at random by seqio's seeds draw the same every time.
+
+    Args:
+      task: a seqio task whose features are `inputs`, `targets` or both; others are left out.
+      split: one of its splits.
+      limit: how many rows at most; None: all.
+
+    Yields:
+      A row an example; a feature that the task lacks is empty.
+
+    Raises:
+      ValueError: the task has no such split.
+    """
+    check_split(task, split)
+    dataset = _dataset(task, split)
+    if limit is not None:
+        dataset = dataset.take(limit)
+    names = [name for name in ("inputs", "targets") if name in dataset.element_spec]
+    # Rows leave TensorFlow in large ragged batches: one by one, the crossing costs more than the
+    # tokenizing.
+    dataset = dataset.map(lambda example: {name: example[name] for name in names})
+    nothing = np.zeros((0,), np.int32)
+    for batch in dataset.ragged_batch(ROWS_AT_ONCE):
+        rows: dict[str, list[np.ndarray]] = {"inputs": [], "targets": []}
+        for name in names:
+            ragged = batch[name]
+            if isinstance(ragged, tf.Tensor):  # Where the pipeline knows one length for all rows.
+                ragged = tf.RaggedTensor.from_tensor(ragged)
+            ids, ends = ragged.values.numpy(), ragged.row_splits.numpy()
+            rows[name] = np.split(ids.astype(np.int32), ends[1:-1])
+        yield from itertools.zip_longest(rows["inputs"], rows["targets"], fillvalue=nothing)
+
+
+def _dataset(task: seqio.Task, split: str) -> tf.data.Dataset:
+    settings = {"split": split, "shuffle": False, "num_epochs": 1}
+    try:
+        return task.get_dataset(sequence_length=None, seed=0, **settings)
+    except ValueError:
+        # seqio hands a seed on to source functions, which need not take one.
+        return task.get_dataset(sequence_length=None, **settings)
