@@ -3,6 +3,7 @@
 Shape legend: B batch, T positions, M microbatches, P components of a mixture.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -102,30 +103,16 @@ def make_train_step(
       was left out), all float32.
     """
     use_dropout = model.config.dropout_rate > 0
-
-    def gradient_of(
-        params: Any, batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, WeightedSum], Any]:
-        def loss_fn(params: Any) -> tuple[jax.Array, dict[str, WeightedSum]]:
-            sums = loss_sums(
-                model,
-                params,
-                batch,
-                rng if use_dropout else None,
-                z_loss=z_loss,
-                num_components=num_components,
-            )
-            return sums["loss"].total, sums
-
-        (_, sums), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
-        return sums, gradients
+    gradient_of = functools.partial(_gradient, model, z_loss=z_loss, num_components=num_components)
 
     def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
-        rng = jax.random.fold_in(rng, state.step) if use_dropout else rng
+        dropout_rng = jax.random.fold_in(rng, state.step) if use_dropout else None
         if microbatches == 1:
-            sums, gradients = gradient_of(state.params, batch, rng)
+            sums, gradients = gradient_of(state.params, batch, dropout_rng)
         else:
-            sums, gradients = _accumulated(gradient_of, state.params, batch, rng, microbatches)
+            sums, gradients = _accumulated(
+                gradient_of, state.params, batch, dropout_rng, microbatches
+            )
         weight = jnp.maximum(sums["loss"].weight, 1e-9)
         gradients = jax.tree.map(lambda gradient: gradient / weight, gradients)
         gradient_norm = optax.tree.norm(gradients)
@@ -149,11 +136,24 @@ def make_train_step(
     return train_step
 
 
+def _gradient(
+    model: Decoder, params: Any, batch: Batch, dropout_rng: jax.Array | None, **settings: Any
+) -> tuple[dict[str, WeightedSum], Any]:
+    """(sums, gradient of the summed loss) of a batch; settings are those of `loss_sums`."""
+
+    def loss_fn(params: Any) -> tuple[jax.Array, dict[str, WeightedSum]]:
+        sums = loss_sums(model, params, batch, dropout_rng, **settings)
+        return sums["loss"].total, sums
+
+    (_, sums), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    return sums, gradients
+
+
 def _accumulated(
     gradient_of: Callable[..., tuple[Any, Any]],
     params: Any,
     batch: Batch,
-    rng: jax.Array,
+    dropout_rng: jax.Array | None,
     count: int,
 ) -> tuple[Any, Any]:
     """Sums and gradients of `count` microbatches, added up.
@@ -167,11 +167,15 @@ def _accumulated(
 
     def add(carry: Any, one: tuple[Batch, jax.Array]) -> tuple[Any, None]:
         part, index = one
-        found = gradient_of(params, part, jax.random.fold_in(rng, index))
+        noise = None if dropout_rng is None else jax.random.fold_in(dropout_rng, index)
+        found = gradient_of(params, part, noise)
         return jax.tree.map(jnp.add, carry, found), None
 
     parts = jax.tree.map(cut, dict(batch))
     first = jax.tree.map(lambda x: x[0], parts)
-    shapes = jax.eval_shape(gradient_of, params, first, rng)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    shapes = jax.eval_shape(gradient_of, params, first, dropout_rng)
+    # In float32 where parameters are bfloat16: a small gradient must not vanish beside the sum.
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), shapes
+    )
     return jax.lax.scan(add, zeros, (parts, jnp.arange(count)))[0]
