@@ -1,7 +1,8 @@
 """`teacherlm train`: trains a model through the stages of a gin file."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from teacherlm_jax.main.command_line import run_command
 
@@ -15,14 +16,32 @@ def run() -> None:
 
     done = gin_setup.bound(stages.train)()
     last = list(done.values())[-1]["checkpoint"]
-    saved.save_configuration(epath.Path(last).parent.parent)
+    model_dir = epath.Path(last).parent.parent
+    saved.save_configuration(model_dir)
     print()
     for name, entry in done.items():
         print(
             f"  {name}: {entry['step']} steps, loss {entry['final']['loss']:.3f} per token, "
             f"{entry['seconds']:.0f} s, {entry['checkpoint']}"
         )
+    print(f"\nWhere the time went:\n\n{_times(model_dir, done)}", end="")
     print(f"\n  Next: teacherlm annotate --gin.CHECKPOINT_DIR={last} --gin.OUTPUT_DIR=FOLDER")
+
+
+def _times(model_dir: Any, names: Iterable[str]) -> str:
+    """The table of goodput, without stages whose record cannot be read."""
+    import contextlib
+    import json
+    import textwrap
+
+    from teacherlm_jax.data import ledger
+    from teacherlm_jax.training import goodput
+
+    summaries = {}
+    for name in names:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            summaries[name] = json.loads(ledger.read_text(model_dir / name / "goodput.json"))
+    return textwrap.indent(goodput.table(summaries), "  ")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

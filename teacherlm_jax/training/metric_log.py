@@ -41,6 +41,7 @@ class MetricLog:
     sums: dict[str, Any] = dataclasses.field(default_factory=dict)
     _tokens: float = 0.0  # since `_since`, in this process
     _since: float = dataclasses.field(default_factory=time.monotonic)
+    _is_started: bool = False
 
     def add(self, step: int, metrics: dict[str, Any], is_last: bool) -> MetricRow | None:
         """Takes a step's metrics (numpy); returns a row where a period ends.
@@ -65,9 +66,12 @@ class MetricLog:
         self._tokens += float(np.sum(metrics["tokens"]))
         if step % self.period and not is_last:
             self.sums = {name: value.tolist() for name, value in sums.items()}
+            if not self._is_started:  # The first step of a process compiles: no rate of steps.
+                self._tokens, self._since, self._is_started = 0.0, time.monotonic(), True
             return None
         row = self._row(step, metrics, sums)
         self.sums, self._tokens, self._since = {}, 0.0, time.monotonic()
+        self._is_started = True
         self.rows.append(row)
         return row
 
