@@ -1,21 +1,28 @@
 import gc
-import resource
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from etils import epath
-from jax.sharding import NamedSharding, PartitionSpec
 
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.checkpoints.manager import (
     CheckpointError,
     Checkpoints,
     SavePolicy,
-    StorageError,
 )
-from teacherlm_jax.partitioning import mesh as mesh_lib
+from tests.checkpoints.states import (
+    ONE,
+    SYNC,
+    abstract,
+    assert_is,
+    content,
+    on_mesh,
+    restore_newest,
+    save,
+)
 
 # Orbax leaves coroutines behind where a read fails; they are to be collected here.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -25,63 +32,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 def collected():
     yield
     gc.collect()
-
-
-SYNC = SavePolicy(period=10, keep=None, asynchronous=False)
-P = PartitionSpec
-
-
-def content(step, width=256):
-    """Parameters and the rest, other numbers for every step; wide ones have files of their own."""
-    rng = np.random.default_rng(step)
-    params = {
-        "w": rng.standard_normal((8, width)).astype(np.float32),
-        "block": {"h": rng.standard_normal((16,)).astype(jnp.bfloat16)},
-    }
-    rest = {"step": np.int32(step), "moments": rng.standard_normal((8, width)).astype(np.float32)}
-    return params, rest
-
-
-def on_mesh(tree, **sizes):
-    """A tree with its shardings on a mesh: arrays become placed, shapes say where they go."""
-    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(**sizes))
-    by_rank = {0: P(), 1: P("tensor"), 2: P("fsdp", "tensor")}
-
-    def place(leaf):
-        return jax.device_put(leaf, NamedSharding(mesh, by_rank[np.ndim(leaf)]))
-
-    return jax.tree.map(place, tree)
-
-
-def abstract(tree, **sizes):
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
-        on_mesh(tree, **sizes),
-    )
-
-
-ONE = {"data": 1, "device_count": 1}
-
-
-def save(directory, *steps, policy=SYNC, sizes=ONE):
-    with Checkpoints(directory, policy) as checkpoints:
-        for step in steps:
-            params, rest = on_mesh(content(step), **sizes)
-            checkpoints.save(step, params, rest, {"rows": [{"step": step, "loss": 0.5}]})
-
-
-def restore_newest(checkpoints, sizes=ONE):
-    return checkpoints.restore_newest(*abstract(content(0), **sizes))
-
-
-def assert_is(restored, step):
-    found_step, params, rest = restored
-    assert found_step == step
-    found, expected = jax.tree.flatten((params, rest)), jax.tree.flatten(content(step))
-    assert found[1] == expected[1]
-    for one, two in zip(found[0], expected[0]):
-        assert one.dtype == two.dtype
-        np.testing.assert_array_equal(one, two)
 
 
 # Saving and restoring
@@ -99,6 +49,27 @@ def test_a_checkpoint_restores_onto_any_mesh(tmp_path, asynchronous):
                 jax.tree.leaves(restored[1:]), jax.tree.leaves(abstract(content(0), **sizes))
             ):
                 assert leaf.sharding == wanted.sharding
+
+
+def test_optimizer_state_moves_from_mesh_to_mesh_bit_by_bit(tmp_path):
+    """Eight devices, then 4 x 2, then one, saved anew from each."""
+    optimizer = optax.adamw(1e-3)
+    params = on_mesh(content(1)[0], data=8)
+    state = jax.jit(optimizer.init)(params)
+    gradients = on_mesh(content(2)[0], data=8)
+    updates, state = jax.jit(optimizer.update)(gradients, state, params)
+    expected = jax.device_get((optax.apply_updates(params, updates), {"opt_state": state}))
+    moved = on_mesh(expected, data=8)
+    for step, sizes in enumerate([{"fsdp": 4, "tensor": 2}, ONE], start=1):
+        with Checkpoints(tmp_path, SYNC) as checkpoints:
+            checkpoints.save(step, *moved, {})
+            found, *moved = checkpoints.restore_newest(*abstract(expected, **sizes))
+        assert found == step
+        assert jax.tree.structure(tuple(moved)) == jax.tree.structure(expected)
+        for one, two in zip(jax.tree.leaves(moved), jax.tree.leaves(expected)):
+            assert len(one.sharding.device_set) == (1 if sizes == ONE else 8)
+            assert one.dtype == two.dtype
+            assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
 
 
 def test_parameters_and_metadata_are_read_alone(tmp_path):
@@ -138,10 +109,21 @@ def test_the_policy_says_when_and_how_many(tmp_path):
         assert checkpoints.steps() == [30, 37]
 
 
-@pytest.mark.parametrize("numbers", [{"period": 0}, {"keep": 0}, {"period": -5}])
-def test_policies_that_save_or_keep_nothing_are_refused(numbers):
-    with pytest.raises(ValueError, match=r"SavePolicy\(period=.*at least 1"):
-        SavePolicy(**numbers)
+def test_minutes_go_from_the_last_save(tmp_path):
+    now = [1000.0]
+    policy = SavePolicy(period=10**6, minutes=2.5, asynchronous=False)
+    with Checkpoints(tmp_path, policy, clock=lambda: now[0]) as checkpoints:
+        for step in (1, 2):
+            assert not checkpoints.minutes_passed()
+            now[0] += 149.9
+            assert not checkpoints.minutes_passed()
+            now[0] += 0.1
+            assert checkpoints.minutes_passed()
+            assert checkpoints.minutes_passed()
+            checkpoints.save(step, *on_mesh(content(step), **ONE), {})
+    with Checkpoints(tmp_path, SYNC, clock=lambda: now[0] * 2) as checkpoints:
+        now[0] *= 10
+        assert not checkpoints.minutes_passed()  # A policy of steps alone.
 
 
 def test_a_step_that_is_saved_is_not_saved_again(tmp_path):
@@ -174,169 +156,7 @@ def test_latest_opens_the_newest_and_writes_nothing(tmp_path):
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
 
 
-# Damage
-
-
-def data_file(step_directory, item="params"):
-    """The largest file of an item: where its arrays are."""
-    files = [path for path in (step_directory / item).rglob("*") if path.is_file()]
-    return max(files, key=lambda path: path.stat().st_size)
-
-
-def truncate(step_directory):
-    path = data_file(step_directory)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(step_directory, item="params"):
-    path = data_file(step_directory, item)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    path.write_bytes(bytes(content))
-
-
-def flip_in_rest(step_directory):
-    flip(step_directory, "rest")
-
-
-def lose_an_item(step_directory):
-    for path in sorted((step_directory / "rest").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    (step_directory / "rest").rmdir()
-
-
-def empty_metadata(step_directory):
-    data_file(step_directory, "metadata").write_bytes(b"")
-
-
-def garble_tree_metadata(step_directory):
-    (step_directory / "params" / "_METADATA").write_text("{")
-
-
-DAMAGES = [truncate, flip, flip_in_rest, lose_an_item, empty_metadata, garble_tree_metadata]
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, caplog, damage):
-    save(tmp_path, 10, 20)
-    damage(tmp_path / "20")
-    with Checkpoints(tmp_path, SYNC) as checkpoints:
-        assert_is(restore_newest(checkpoints), 10)
-    (text,) = [text for text in caplog.messages if "Passing over" in text]
-    assert f"checkpoint {tmp_path / '20'} cannot be read" in text
-    assert "delete that folder to go on from step 10" in text
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_the_only_checkpoint_damaged_is_an_error_with_a_remedy(tmp_path, damage):
-    save(tmp_path, 10)
-    damage(tmp_path / "10")
-    message = rf"{tmp_path / '10'} cannot be read \(.+\); delete that folder, and done.json"
-    with (
-        Checkpoints(tmp_path, SYNC) as checkpoints,
-        pytest.raises(CheckpointError, match=message) as raised,
-    ):
-        restore_newest(checkpoints)
-    assert "\n" not in str(raised.value)
-    assert (tmp_path / "10").is_dir()  # Nothing is deleted unasked.
-
-
-def test_no_flipped_bit_is_read_as_another_number(tmp_path):
-    save(tmp_path, 10)
-    files = [path for path in (tmp_path / "10").rglob("*") if path.is_file()]
-    assert len(files) > 10
-    refused = set()
-    for path in files:
-        whole = path.read_bytes()
-        for place in np.linspace(0, len(whole) - 1, 5, dtype=int):
-            damaged = bytearray(whole)
-            damaged[place] ^= 1 << (place % 8)
-            path.write_bytes(bytes(damaged))
-            with Checkpoints(tmp_path) as checkpoints:
-                try:
-                    assert_is(restore_newest(checkpoints), 10)
-                except CheckpointError:
-                    refused.add(path)
-        path.write_bytes(whole)
-    assert {data_file(tmp_path / "10", item) for item in ("params", "rest")} < refused
-
-
-GARBLED = {
-    "empty": b"",
-    "cut": b'{"item_handlers": {"par',
-    "no text": b"\xff\xfe\x00",
-    "a list": b"[1]",
-    "no time": b'{"commit_timestamp_nsecs": "soon"}',
-    "the year 31710": b'{"commit_timestamp_nsecs": 938542463000000000000}',
-    "no handlers": b'{"item_handlers": 7}',
-}
-
-
-@pytest.mark.parametrize("damage", list(GARBLED))
-def test_damaged_step_metadata_is_no_foreign_error(tmp_path, damage):
-    """Orbax reads this file as soon as a folder is opened."""
-    save(tmp_path, 10, 20)
-    (tmp_path / "20" / "_CHECKPOINT_METADATA").write_bytes(GARBLED[damage])
-    for policy in (SYNC, None):
-        with Checkpoints(tmp_path, policy) as checkpoints:
-            assert checkpoints.steps() == [10, 20]
-            restored = restore_newest(checkpoints)
-            # The arrays and what says how to read them are whole: either will do.
-            assert_is(restored, restored[0])
-    (tmp_path / "10").rename(tmp_path / "gone")
-    with Checkpoints(tmp_path) as checkpoints:
-        try:
-            assert_is(restore_newest(checkpoints), 20)
-        except CheckpointError as error:
-            assert f"{tmp_path / '20'} cannot be read" in str(error)
-
-
-def test_training_goes_on_past_damaged_checkpoints(tmp_path):
-    """From the newest that is whole; the steps of the damaged ones are saved anew."""
-    save(tmp_path, 10, 20, 30)
-    flip(tmp_path / "20")
-    flip(tmp_path / "30")
-    with Checkpoints(tmp_path, SYNC) as checkpoints:
-        assert_is(restore_newest(checkpoints), 10)
-        for step in (20, 30):
-            params, rest = on_mesh(content(step), **ONE)
-            checkpoints.save(step, params, rest, {"rows": []})
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.steps() == [10, 20, 30]
-        assert_is(restore_newest(checkpoints), 30)
-        params = checkpoints.restore_params(20, abstract(content(0)[0], **ONE))
-        np.testing.assert_array_equal(params["w"], content(20)[0]["w"])
-
-
-@pytest.mark.parametrize("failure", [OSError("no access"), ValueError("UNAVAILABLE: gs://b/0")])
-def test_storage_that_fails_is_no_damage(tmp_path, monkeypatch, failure):
-    save(tmp_path, 1, 2)
-    with Checkpoints(tmp_path, SYNC) as checkpoints:
-        read = checkpoints._manager.restore
-
-        def restore(step, *args, **kwargs):
-            if step == 2:
-                raise RuntimeError("wrapped") from failure
-            return read(step, *args, **kwargs)
-
-        monkeypatch.setattr(checkpoints._manager, "restore", restore)
-        with pytest.raises(StorageError, match=r"2 cannot be read now .*run the same"):
-            restore_newest(checkpoints)
-        assert checkpoints.steps() == [1, 2]
-
-
-def test_a_torn_save_is_no_checkpoint(tmp_path):
-    save(tmp_path, 10, 20)
-    torn = tmp_path / "20.orbax-checkpoint-tmp-7"
-    (tmp_path / "20").rename(torn)
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.steps() == [10]
-        assert_is(restore_newest(checkpoints), 10)
-    assert torn.is_dir()
-    save(tmp_path, 20)  # Opened for writing, it is cleared away.
-    assert not torn.exists()
-    with Checkpoints(tmp_path) as checkpoints:
-        assert_is(restore_newest(checkpoints), 20)
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -358,25 +178,6 @@ def test_a_checkpoint_of_another_model_is_an_error(tmp_path, change):
         pytest.raises(CheckpointError, match=rf"{tmp_path / '10'} cannot be read"),
     ):
         checkpoints.restore_params(10, wanted)
-
-
-def test_a_background_save_that_fails_raises(tmp_path):
-    """No file may grow past 64 KiB for a while: as good as a full disk."""
-    save(tmp_path, 10)
-    checkpoints = Checkpoints(tmp_path, SavePolicy(asynchronous=True))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    large = on_mesh(content(20, width=2**15), **ONE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
-    try:
-        checkpoints.save(20, *large, {})
-        message = rf"not be written to {tmp_path} \(.*File too large.*goes on from step 10\.$"
-        with pytest.raises(CheckpointError, match=message):
-            checkpoints.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    with Checkpoints(tmp_path) as reader:
-        assert reader.steps() == [10]
-        assert_is(restore_newest(reader), 10)
 
 
 def test_a_folder_that_cannot_be_made_is_found_at_once(tmp_path):

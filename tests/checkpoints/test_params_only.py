@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 from teacherlm_jax.checkpoints import manager, params_only
 from teacherlm_jax.checkpoints.manager import CheckpointError, Checkpoints
 from teacherlm_jax.partitioning import mesh as mesh_lib
-from tests.checkpoints.test_manager import ONE, abstract, content, flip, on_mesh
+from tests.checkpoints.states import ONE, abstract, content, flip, on_mesh
 
 # Orbax leaves coroutines behind where a read fails.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
