@@ -49,12 +49,12 @@ class Placement:
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size}, but it must be at least 1.")
         if self.mesh is not None:
-            mesh_lib.check_batch_size(batch_size, self.mesh)
+            mesh_lib.check_batch_size(batch_size, self.mesh, self.rules)
 
     @property
     def shards(self) -> int:
         """Shards of the batch axis: a batch holds a multiple of so many rows."""
-        return 1 if self.mesh is None else self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        return 1 if self.mesh is None else mesh_lib.batch_shards(self.mesh, self.rules)
 
     @contextlib.contextmanager
     def activate(self) -> Iterator[None]:

@@ -78,10 +78,10 @@ def _mesh_config(text: str) -> Any:
     for part in text.split(","):
         axis, _, size = part.partition("=")
         is_number = size.removeprefix("-").isdecimal() and size.isascii()
-        if axis not in ("data", "fsdp", "tensor") or axis in sizes or not is_number:
+        if axis not in ("data", "fsdp", "tensor", "slices") or axis in sizes or not is_number:
             raise ValueError(
-                f"--mesh={text}: {part!r} must be data=N, fsdp=N or tensor=N, each once, with a "
-                "whole number."
+                f"--mesh={text}: {part!r} must be data=N, fsdp=N, tensor=N or slices=N, each once, "
+                "with a whole number."
             )
         sizes[axis] = int(size)
     return MeshConfig(**sizes)

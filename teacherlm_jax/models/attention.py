@@ -25,6 +25,7 @@ QUERY_CHUNK = 128
 MOST_CHUNKS = 8
 
 ACTIVATION_AXES = ("activation_batch", "activation_length", "activation_heads", "activation_kv")
+KEY_VALUE_AXES = ("activation_batch", "activation_length", "activation_kv_heads", "activation_kv")
 
 
 class Segments(NamedTuple):
@@ -247,7 +248,7 @@ class SelfAttention(nn.Module):
         def project(name: str, heads: int) -> jax.Array:
             return layers.Dense(
                 (heads, cfg.head_dim),
-                ("embed", "heads", "kv"),
+                ("embed", "heads" if name == "query" else "kv_heads", "kv"),
                 cfg,
                 use_bias=cfg.qkv_bias,
                 name=name,
@@ -261,8 +262,12 @@ class SelfAttention(nn.Module):
         if segments.rotary_BTR is not None:
             query, key = (positions.rotate(x, *segments.rotary_BTR) for x in (query, key))
         query, key, value = (
-            nn.with_logical_constraint(checkpoint_name(x, "qkv"), ACTIVATION_AXES)
-            for x in (query, key, value)
+            nn.with_logical_constraint(checkpoint_name(x, "qkv"), axes)
+            for x, axes in (
+                (query, ACTIVATION_AXES),
+                (key, KEY_VALUE_AXES),
+                (value, KEY_VALUE_AXES),
+            )
         )
         return query, key, value
 

@@ -13,7 +13,14 @@ from teacherlm_jax.models import attention, layers
 from teacherlm_jax.models import config as config_lib
 from teacherlm_jax.models.positions import rotary_angles, rotary_frequencies
 
-RESIDUAL = ("activation_batch", "activation_length", "activation_embed")
+# Between attention and feed-forward, and as these read it: a mesh may cut the first by positions.
+RESIDUAL = ("activation_batch", "activation_residual_length", "activation_embed")
+READ = ("activation_batch", "activation_length", "activation_embed")
+
+
+def _residual_axes(decode: bool, prefill: bool) -> tuple[str, ...]:
+    """Decoding adds a position at a time, and prompts have any length: nothing cuts these."""
+    return READ if decode or prefill else RESIDUAL
 
 
 class DecoderBlock(nn.Module):
@@ -28,26 +35,32 @@ class DecoderBlock(nn.Module):
     def __call__(self, x_BTD: jax.Array, segments: attention.Segments) -> tuple[jax.Array, None]:
         """Returns the residual stream and None: the (carry, output) that `nn.scan` wants."""
         cfg = self.config
-        x_BTD = nn.with_logical_constraint(x_BTD, RESIDUAL)
+        x_BTD = self._residual(x_BTD)
         if cfg.residual == "post_norm":
             x_BTD = x_BTD + self._attend(x_BTD, segments)
             x_BTD = layers.Norm(cfg, name="post_self_attention_norm")(x_BTD)
             x_BTD = x_BTD + self._feed_forward(x_BTD)
             x_BTD = layers.Norm(cfg, name="post_mlp_norm")(x_BTD)
-            return nn.with_logical_constraint(x_BTD, RESIDUAL), None
+            return self._residual(x_BTD), None
         y_BTD = layers.Norm(cfg, name="pre_self_attention_norm")(x_BTD)
         attended_BTD = x_BTD + self._attend(y_BTD, segments)
         read_BTD = x_BTD if cfg.residual == "parallel" else attended_BTD
         y_BTD = layers.Norm(cfg, name="pre_mlp_norm")(read_BTD)
         x_BTD = attended_BTD + self._feed_forward(y_BTD)
-        return nn.with_logical_constraint(x_BTD, RESIDUAL), None
+        return self._residual(x_BTD), None
+
+    def _residual(self, x_BTD: jax.Array) -> jax.Array:
+        return nn.with_logical_constraint(x_BTD, _residual_axes(self.decode, self.prefill))
 
     def _attend(self, x_BTD: jax.Array, segments: attention.Segments) -> jax.Array:
         attend = attention.SelfAttention(self.config, name="self_attention")
-        return self._dropout(attend(x_BTD, segments, decode=self.decode, prefill=self.prefill))
+        x_BTD = nn.with_logical_constraint(x_BTD, READ)
+        x_BTD = attend(x_BTD, segments, decode=self.decode, prefill=self.prefill)
+        return self._dropout(self._residual(x_BTD))
 
     def _feed_forward(self, x_BTD: jax.Array) -> jax.Array:
-        return self._dropout(layers.Mlp(self.config, name="mlp")(x_BTD))
+        x_BTD = nn.with_logical_constraint(x_BTD, READ)
+        return self._dropout(self._residual(layers.Mlp(self.config, name="mlp")(x_BTD)))
 
     def _dropout(self, x_BTD: jax.Array) -> jax.Array:
         rate = self.config.dropout_rate
@@ -172,13 +185,14 @@ class Decoder(nn.Module):
     ) -> jax.Array:
         cfg = self.config
         embed = layers.Embed(cfg, name="token_embedder")
-        x_BTD = embed(tokens_BT.astype(jnp.int32))
+        residual = _residual_axes(flags["decode"], flags["prefill"])
+        x_BTD = nn.with_logical_constraint(embed(tokens_BT.astype(jnp.int32)), residual)
         if cfg.token_dim is not None:
             x_BTD = self._projection(cfg.emb_dim, "project_in")(x_BTD)
         if cfg.position == "learned":
-            x_BTD = x_BTD + layers.PositionEmbed(cfg, name="position_embedder")(
-                segments.positions_BT
-            )
+            places = layers.PositionEmbed(cfg, name="position_embedder")
+            placed_BTD = nn.with_logical_constraint(places(segments.positions_BT), residual)
+            x_BTD = x_BTD + placed_BTD
         if cfg.embedding_norm:
             x_BTD = layers.Norm(cfg, name="embedding_norm")(x_BTD)
         x_BTD = nn.Dropout(rate=cfg.dropout_rate, deterministic=flags["deterministic"])(x_BTD)
@@ -187,6 +201,7 @@ class Decoder(nn.Module):
             x_BTD = layers.Norm(cfg, name="decoder_norm")(x_BTD)
         if cfg.token_dim is not None:
             x_BTD = self._projection(cfg.token_dim, "project_out")(x_BTD)
+        x_BTD = nn.with_logical_constraint(x_BTD, READ)
         if self.return_hidden:
             return x_BTD
         if cfg.logits_via_embedding:

@@ -16,6 +16,10 @@ from teacherlm_jax.models import config as config_lib
 
 Initializer = Callable[..., jax.Array]
 
+# What is looked up in a table: rows are gathered over the axis that cuts the table's width, for as
+# many columns. Left to itself, XLA makes the embedding of the whole batch on some meshes.
+LOOKED_UP = ("activation_outer_batch", "activation_length", "activation_lookup_embed")
+
 
 def _fan_in_init(reduce_ndim: int) -> Initializer:
     """Truncated normal by the fan-in of the flattened input axes."""
@@ -142,7 +146,8 @@ class Embed(nn.Module):
 
     def __call__(self, tokens_BT: jax.Array) -> jax.Array:
         """Embeds token ids; returns embedded_BTD in the computation type."""
-        return jnp.take(self.embedding, tokens_BT, axis=0).astype(self.config.compute_dtype)
+        embedded_BTD = jnp.take(self.embedding, tokens_BT, axis=0).astype(self.config.compute_dtype)
+        return nn.with_logical_constraint(embedded_BTD, LOOKED_UP)
 
     def attend(self, x_BTD: jax.Array) -> jax.Array:
         """Returns float32 logits_BTV against the table."""
@@ -169,7 +174,8 @@ class PositionEmbed(nn.Module):
             cfg.parameter_dtype,
         )
         rows_BT = positions_BT + cfg.position_offset
-        return jnp.take(table_PD, rows_BT, axis=0, mode="clip").astype(cfg.compute_dtype)
+        embedded_BTD = jnp.take(table_PD, rows_BT, axis=0, mode="clip").astype(cfg.compute_dtype)
+        return nn.with_logical_constraint(embedded_BTD, LOOKED_UP)
 
 
 class Mlp(nn.Module):

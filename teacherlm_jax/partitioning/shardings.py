@@ -1,12 +1,12 @@
 """Shardings of abstract trees."""
 
-import math
 from typing import Any
 
 import jax
 from flax.core import meta
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning import rules as rules_lib
 
 Tree = Any
@@ -28,9 +28,37 @@ def logical_axes(boxed: Tree) -> Tree:
     )
 
 
-def _shard_count(axes: rules_lib.MeshAxes, mesh: Mesh) -> int:
-    names = axes if isinstance(axes, tuple) else (axes,)
-    return math.prod(mesh.shape[name] for name in names if name is not None)
+# What sets a dimension, for errors.
+_FIELDS = {
+    "vocab": "vocab_size",
+    "embed": "emb_dim",
+    "heads": "num_heads",
+    "kv_heads": "num_kv_heads",
+    "kv": "head_dim",
+    "mlp": "mlp_dim",
+    "layers": "num_layers",
+    "positions": "max_positions",
+    "token_embed": "token_dim",
+}
+
+
+def _misfit(name: str, size: int, axes: rules_lib.MeshAxes, mesh: Mesh) -> str | None:
+    """What to say of a dimension that does not divide over its mesh axes."""
+    shards = rules_lib.shard_count(axes, mesh)
+    if size % shards == 0:
+        return None
+    text = (
+        f"dimension {name} of {size} does not divide over mesh axes {axes} of {shards} devices; "
+        f"nearest for {axes}: {mesh_lib.nearest_divisors(size, shards, mesh.size)}"
+    )
+    if name in _FIELDS:
+        text += (
+            f"; nearest for DecoderConfig.{_FIELDS[name]}: "
+            f"{mesh_lib.nearest_multiples(size, shards)}"
+        )
+    if name == "kv_heads":
+        text += '; or replicate by rules.overrides {"kv_heads": None, "activation_kv_heads": None}'
+    return text
 
 
 def tree_shardings(
@@ -47,9 +75,11 @@ def tree_shardings(
       The tree without boxes, leaves NamedSharding.
 
     Raises:
-      ValueError: an axis name has no rule, or a dimension does not divide over its mesh axes.
+      ValueError: an axis name has no rule, or dimensions do not divide over their mesh axes; each
+        is named once, with the first parameter that has it.
     """
     rules_lib.validate(rules)
+    misfits: dict[str, str] = {}
 
     def one(path: Any, leaf: Any) -> Any:
         if not _is_boxed(leaf):
@@ -59,20 +89,24 @@ def tree_shardings(
         names, shape = leaf.names, leaf.unbox().shape
         spec = rules_lib.mesh_axes(names, rules)
         for name, size, axes in zip(names, shape, spec, strict=True):
-            shards = _shard_count(axes, mesh)
-            if size % shards:
-                raise ValueError(
-                    f"{jax.tree_util.keystr(path)}: dimension {name} of {size} does not divide "
-                    f"over mesh axes {axes} of {shards} devices; choose a mesh size that divides "
-                    f"{size}: {[n for n in range(1, size + 1) if size % n == 0][:12]}."
-                )
+            text = None if name is None else _misfit(name, size, axes, mesh)
+            if text is not None:
+                misfits.setdefault(text, jax.tree_util.keystr(path))
         return NamedSharding(mesh, PartitionSpec(*spec))
 
-    return jax.tree_util.tree_map_with_path(one, boxed, is_leaf=_is_boxed)
+    shardings = jax.tree_util.tree_map_with_path(one, boxed, is_leaf=_is_boxed)
+    if misfits:
+        raise ValueError("\n".join(f"{path}: {text}." for text, path in misfits.items()))
+    return shardings
 
 
 def placed(
-    boxed: Tree, mesh: Mesh, replicas: int | None = None, *, cut_replicas: bool = True
+    boxed: Tree,
+    mesh: Mesh,
+    replicas: int | None = None,
+    *,
+    cut_replicas: bool = True,
+    rules: rules_lib.Rules = rules_lib.LOGICAL_AXIS_RULES,
 ) -> Tree:
     """ShapeDtypeStructs that say where each array goes: what a restore wants.
 
@@ -81,13 +115,14 @@ def placed(
       mesh: the device mesh.
       replicas: independent runs that are stacked on a leading axis; None: there is no such axis.
       cut_replicas: whether that axis is cut over all devices, or whole on each.
+      rules: the table of logical axes; where there are replicas, none is used.
 
     Raises:
       ValueError: as `tree_shardings`.
     """
     bare = meta.unbox(boxed)
     if replicas is None:
-        shardings = tree_shardings(boxed, mesh)
+        shardings = tree_shardings(boxed, mesh, rules)
     else:
         sharding = NamedSharding(mesh, PartitionSpec(REPLICA_AXES if cut_replicas else None))
         shardings = jax.tree.map(lambda _: sharding, bare)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.sharding import PartitionSpec
 
 from teacherlm_jax.metrics.sums import WeightedSum
 from teacherlm_jax.partitioning import rules as rules_lib
@@ -187,8 +188,7 @@ def _chunked_forward(
     start = ((zero, zero), jnp.zeros((parts, *table_VD.shape[::-1]), jnp.float32))
     chunks = _cut((hidden_BTD, targets_BT, weights_BT), chunk)
     (sums, table_grad_SDV), (hidden_grad_NBCD, losses_NBC) = jax.lax.scan(one, start, chunks)
-    table_grad_VD = jnp.sum(table_grad_SDV, axis=0).T.astype(parameter_dtype)
-    table_grad_VD = nn.with_logical_constraint(table_grad_VD, ("vocab", "embed"))
+    table_grad_VD = _summed(table_grad_SDV).T.astype(parameter_dtype)
     length = hidden_BTD.shape[1]
     saved = (_joined(hidden_grad_NBCD, length), table_grad_VD)
     return (*sums, _joined(losses_NBC, length)), saved
@@ -228,6 +228,27 @@ def _table_gradient(hidden_BCD: jax.Array, grad_BCV: jax.Array, parts: int) -> j
         product("SND,SNV->SDV", hidden_SND, grad_SNV),
         ("activation_batch", "activation_embed", "activation_vocab"),
     )
+
+
+def _summed(table_grad_SDV: jax.Array) -> jax.Array:
+    """The table's gradient [D, V].
+
+    Said outright, since XLA makes it whole on every device: summed over the devices that cut the
+    table's width, each of which keeps its part, and of that part over the others.
+    """
+    names = ("activation_batch", "embed", "vocab")
+    batch, embed, vocab = (rules_lib.active_axes(name) for name in names)
+    if table_grad_SDV.shape[0] == 1 or not set(embed) <= set(batch):
+        return jnp.sum(table_grad_SDV, axis=0)
+
+    def on_device(table_grad_1DV: jax.Array) -> jax.Array:
+        table_grad_DV = table_grad_1DV[0]
+        if embed:
+            table_grad_DV = jax.lax.psum_scatter(table_grad_DV, embed, tiled=True)
+        return jax.lax.psum(table_grad_DV, tuple(axis for axis in batch if axis not in embed))
+
+    cut, kept = PartitionSpec(batch, None, vocab), PartitionSpec(embed, vocab)
+    return jax.shard_map(on_device, in_specs=cut, out_specs=kept)(table_grad_SDV)
 
 
 def _chunk_logits(hidden_BCD: jax.Array, table_VD: jax.Array) -> jax.Array:

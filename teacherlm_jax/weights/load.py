@@ -76,10 +76,11 @@ class _Parameter:
 
 def default_mesh(config: DecoderConfig) -> Mesh:
     """All devices, parameters cut over as many of them as every dimension divides over."""
-    boxed, devices = boxed_params(Decoder(config)), jax.device_count()
+    boxed, slices = boxed_params(Decoder(config)), mesh_lib.slice_count()
+    devices = jax.device_count() // slices
     for fsdp in range(devices, 0, -1):
         if devices % fsdp == 0:
-            mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(data=devices // fsdp, fsdp=fsdp))
+            mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(devices // fsdp, fsdp, slices=slices))
             with contextlib.suppress(ValueError):
                 tree_shardings(boxed, mesh)
                 return mesh

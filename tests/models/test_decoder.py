@@ -208,8 +208,8 @@ def sizes_of(cfg, path):
     """What each axis measures in the parameter at this path."""
     sizes = {"vocab": 40, "embed": 16, "heads": 4, "kv": 8, "mlp": 24, "norm": 16, "layers": 2}
     own = {
-        "key": {"heads": cfg.kv_heads},
-        "value": {"heads": cfg.kv_heads},
+        "key": {"kv_heads": cfg.kv_heads},
+        "value": {"kv_heads": cfg.kv_heads},
         "query_norm": {"norm": 8},
         "key_norm": {"norm": 8},
         "token_embedder": {"embed": cfg.token_width},

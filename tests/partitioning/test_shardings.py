@@ -1,4 +1,6 @@
+import ast
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +132,9 @@ def test_arrays_lie_as_said_and_logits_are_those_of_the_reference(mesh):
     with rules_lib.activate(mesh):
         found = jax.jit(logits)(params, jax.device_put(tokens, shardings_lib.batch_sharding(mesh)))
     # The constraint on logits is alive: the program did not gather them.
-    assert found.sharding.spec == P(("data", "fsdp"), None, "tensor")
+    assert found.sharding.is_equivalent_to(
+        NamedSharding(mesh, P(("data", "fsdp"), None, "tensor")), 3
+    )
     expected = reference.decoder(CONFIG, whole, tokens)
     np.testing.assert_allclose(found, expected, atol=3e-5 * np.abs(expected).max())
 
@@ -176,29 +180,54 @@ def test_parameters_of_every_family_lie_over_every_mesh(mesh_config):
     assert {name for name in OF_FAMILIES if "mlp/wi_" not in name or "kernel" in name} <= seen
 
 
+REPLICATED = {"kv_heads": None, "activation_kv_heads": None}
+
+
 def test_fewer_key_value_heads_than_shards_are_an_error_that_names_the_parameter():
     boxed_params = parameters.boxed_params(Decoder(families.config("llama")))
+    mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(fsdp=2, tensor=4))
     message = (
-        r"\['self_attention'\]\['key'\]\['kernel'\]: dimension heads of 2 does not divide over "
-        r"mesh axes tensor of 4 devices; choose a mesh size that divides 2: \[1, 2\]"
+        r"\['self_attention'\]\['key'\]\['kernel'\]: dimension kv_heads of 2 does not divide over "
+        r"mesh axes tensor of 4 devices; nearest for tensor: 2; nearest for DecoderConfig\."
+        r"num_kv_heads: 4 and 8; or replicate by rules\.overrides \{.*"
     )
-    with pytest.raises(ValueError, match=message):
-        shardings_lib.tree_shardings(
-            boxed_params, mesh_lib.make_mesh(mesh_lib.MeshConfig(fsdp=2, tensor=4))
-        )
+    with pytest.raises(ValueError, match=message) as error:
+        shardings_lib.tree_shardings(boxed_params, mesh)
+    # As it says:
+    overrides = ast.literal_eval(re.search(r"overrides ({.*})", str(error.value))[1])
+    assert overrides == REPLICATED
+    rules = rules_lib.logical_axis_rules(overrides=overrides)
+    found = shardings_lib.tree_shardings(boxed_params, mesh, rules)["layers"]["self_attention"]
+    assert found["key"]["kernel"].spec == P(None, "fsdp", None, None)
+    assert found["query"]["kernel"].spec == P(None, "fsdp", "tensor", None)
 
 
-@pytest.mark.parametrize(("family", "mesh_config"), [("llama", MESHES[1]), ("neox", MESHES[2])])
-def test_eight_devices_give_the_logits_of_one(family, mesh_config):
+SEQUENCE = rules_lib.logical_axis_rules(sequence_sharding=True)
+
+
+@pytest.mark.parametrize(
+    ("family", "mesh_config", "rules"),
+    [
+        ("llama", MESHES[1], rules_lib.LOGICAL_AXIS_RULES),
+        ("neox", MESHES[2], SEQUENCE),
+        ("opt_350m", MESHES[1], SEQUENCE),
+        (
+            "llama",
+            mesh_lib.MeshConfig(slices=2, tensor=4),
+            rules_lib.logical_axis_rules(True, REPLICATED),
+        ),
+    ],
+)
+def test_eight_devices_give_the_logits_of_one(family, mesh_config, rules):
     cfg, mesh = families.config(family), mesh_lib.make_mesh(mesh_config)
     params, tokens = families.params_of(cfg), np.random.default_rng(0).integers(0, 40, (8, 12))
     placed = jax.device_put(
-        params, shardings_lib.tree_shardings(parameters.boxed_params(Decoder(cfg)), mesh)
+        params, shardings_lib.tree_shardings(parameters.boxed_params(Decoder(cfg)), mesh, rules)
     )
     segment_ids = np.ones_like(tokens)
     rest = (segment_ids, families.places(segment_ids), np.zeros_like(tokens))
     expected = families.forward(cfg)(params, tokens, *rest)
-    with rules_lib.activate(mesh):
+    with rules_lib.activate(mesh, rules):
         rows = jax.device_put((tokens, *rest), shardings_lib.batch_sharding(mesh))
         found = families.forward(cfg)(placed, *rows)
     assert len(found.sharding.device_set) == 8
@@ -226,10 +255,49 @@ def test_a_dimension_that_does_not_divide_is_an_error_with_numbers(mesh):
     tree = {"mlp": {"kernel": boxed(("embed", "mlp"), 4, 15)}}
     message = (
         r"\['mlp'\]\['kernel'\]: dimension mlp of 15 does not divide over mesh axes tensor of 2 "
-        r"devices; choose a mesh size that divides 15: \[1, 3, 5, 15\]"
+        r"devices; nearest for tensor: 1; nearest for DecoderConfig\.mlp_dim: 14 and 16\."
     )
     with pytest.raises(ValueError, match=message):
         shardings_lib.tree_shardings(tree, mesh)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("vocab", 250_880, "vocab of 250880 .* of 3 .*: 2 or 4; .*vocab_size: 250878 and 250881"),
+        ("heads", 16, "heads of 16 .* of 3 devices; .*: 2 or 4; .*num_heads: 15 and 18"),
+        ("mlp", 4096, "mlp of 4096 .* of 3 devices; .*: 2 or 4; .*mlp_dim: 4095 and 4098"),
+        ("embed", 1026, "embed of 1026 .*axes fsdp of 4 .*: 3 or 6; .*emb_dim: 1024 and 1028"),
+    ],
+)
+def test_every_dimension_says_the_numbers_and_the_nearest_that_fit(name, size, message):
+    mesh = jax.sharding.AbstractMesh((1, 1, 4, 3), rules_lib.MESH_AXES)
+    with pytest.raises(ValueError, match=message):
+        shardings_lib.tree_shardings({"w": boxed((name,), size)}, mesh)
+
+
+def test_all_dimensions_that_do_not_divide_are_in_one_error(mesh):
+    tree = {
+        "a": boxed(("embed", "mlp"), 3, 15),
+        "b": boxed(("mlp", "embed"), 15, 4),
+        "c": boxed(("heads",), 5),
+    }
+    with pytest.raises(ValueError) as error:
+        shardings_lib.tree_shardings(tree, mesh)
+    lines = str(error.value).splitlines()
+    assert [line.partition(" of ")[0] for line in lines] == [
+        "['a']: dimension embed",
+        "['a']: dimension mlp",
+        "['c']: dimension heads",
+    ]
+
+
+def test_placed_follows_the_rules(mesh):
+    rules = rules_lib.logical_axis_rules(overrides={"embed": None})
+    tree = {"w": boxed(("embed", "mlp"), 3, 4)}
+    assert shardings_lib.placed(tree, mesh, rules=rules)["w"].sharding.spec == P(None, "tensor")
+    with pytest.raises(ValueError, match="embed of 3"):
+        shardings_lib.placed(tree, mesh)
 
 
 def test_rules_are_validated(mesh):
@@ -239,7 +307,7 @@ def test_rules_are_validated(mesh):
 
 def test_rows_lie_over_data_and_fsdp(mesh):
     sharding = shardings_lib.batch_sharding(mesh)
-    assert sharding.spec == P(("data", "fsdp"))
+    assert sharding.spec == P(("slice", "data", "fsdp"))
     assert sharding.shard_shape((8, 5)) == (2, 5)
     assert shardings_lib.batch_sharding(mesh, [("activation_batch", "data")]).spec == P("data")
 

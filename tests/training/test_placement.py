@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 from teacherlm_jax.data.batches import ReplicaBatches
 from teacherlm_jax.models import parameters
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.training import optimizer as optimizer_lib
 from teacherlm_jax.training import placement as placement_lib
@@ -37,13 +38,19 @@ MESHES = {
     "fsdp 8": MeshConfig(data=1, fsdp=8, device_count=8),
     "fsdp 4, tensor 2": MeshConfig(data=1, fsdp=4, tensor=2, device_count=8),
     "2, 2, 2": MeshConfig(data=2, fsdp=2, tensor=2, device_count=8),
+    "2 slices": MeshConfig(data=1, fsdp=2, tensor=2, slices=2, device_count=8),
 }
+# The residual stream cut by positions, too.
+SEQUENCE = rules_lib.logical_axis_rules(sequence_sharding=True)
 
 
 @functools.cache
 def placement(mesh, optimizer="adamw"):
     model, own = SETTINGS[optimizer]
-    return Placement(model, own.build(parameters.boxed_params(model)), make_mesh(MESHES[mesh]))
+    built = own.build(parameters.boxed_params(model))
+    name = mesh.removesuffix(", sequence")
+    rules = rules_lib.LOGICAL_AXIS_RULES if name == mesh else SEQUENCE
+    return Placement(model, built, make_mesh(MESHES[name]), rules=rules)
 
 
 def train(placement, batches):
@@ -82,6 +89,8 @@ def on_mesh(mesh, optimizer):
         ("fsdp 4, tensor 2", "muon"),
         ("2, 2, 2", "adamw"),
         ("2, 2, 2", "muon, scanned"),
+        ("fsdp 4, tensor 2, sequence", "adamw"),
+        ("2 slices, sequence", "muon, scanned"),
     ],
 )
 def test_the_same_run_has_the_same_losses_on_every_mesh(mesh, optimizer):
@@ -125,7 +134,15 @@ def test_constraints_on_activations_take_effect():
     constraints = [line for line in text.splitlines() if "sharding_constraint" in line]
     assert any("tensor<8x12x2x8xf32>" in line and '"tensor"' in line for line in constraints)
     assert any("tensor<8x12x40xf32>" in line and '"tensor"' in line for line in constraints)
-    assert all('"data", "fsdp"' in line for line in constraints if "tensor<8x12x" in line)
+    residual = [line for line in constraints if "tensor<8x12x16xf32>" in line]
+    assert any('"data", "fsdp"' in line for line in residual)
+    # What is looked up in the table of embeddings is cut as that is: by its width.
+    assert any('"data"}, {}, {"fsdp"' in line for line in residual)
+    assert not any('"tensor"' in line for line in residual)
+    cut = placement("2, 2, 2, sequence")
+    text = cut.step_fn.lower(cut.abstract_state, arrays, cut.rng(0)).as_text()
+    constraints = [line for line in text.splitlines() if "sharding_constraint" in line]
+    assert any('"fsdp"}, {"tensor"}' in line for line in constraints if "8x12x16" in line)
 
 
 def test_a_batch_is_cut_by_rows():
