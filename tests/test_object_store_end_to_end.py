@@ -67,8 +67,8 @@ def shared_object_store():
 
 
 def ours(name):
-    """Whether this package wrote an object, and not Orbax."""
-    return "/checkpoints/" not in name
+    """Whether this package wrote an object, and not Orbax or TensorBoard's writer."""
+    return "/checkpoints/" not in name and ".tfevents." not in name
 
 
 def test_the_headers_commands_run_one_after_another(output):

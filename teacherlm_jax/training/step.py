@@ -107,12 +107,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Metrics]:
         dropout_rng = jax.random.fold_in(rng, state.step) if use_dropout else None
-        if microbatches == 1:
-            sums, gradients = gradient_of(state.params, batch, dropout_rng)
-        else:
-            sums, gradients = _accumulated(
-                gradient_of, state.params, batch, dropout_rng, microbatches
-            )
+        sums, gradients = _accumulated(gradient_of, state.params, batch, dropout_rng, microbatches)
         weight = jnp.maximum(sums["loss"].weight, 1e-9)
         gradients = jax.tree.map(lambda gradient: gradient / weight, gradients)
         gradient_norm = optax.tree.norm(gradients)
@@ -124,13 +119,13 @@ def make_train_step(
             updated,
             (state.params, state.opt_state),
         )
-        metrics = {
-            **sums,
-            "tokens": jnp.sum(batch["decoder_segment_ids"] != 0).astype(jnp.float32),
+        others = {
+            "tokens": jnp.sum(batch["decoder_segment_ids"] != 0),
             "gradient_norm": gradient_norm,
             "parameter_norm": optax.tree.norm(params),
-            "skipped": 1.0 - is_finite.astype(jnp.float32),
+            "skipped": ~is_finite,
         }
+        metrics = {**sums, **{name: x.astype(jnp.float32) for name, x in others.items()}}
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return train_step
@@ -160,6 +155,8 @@ def _accumulated(
 
     Row i is in microbatch i % M, so that each device cuts what it holds and no row moves.
     """
+    if count == 1:
+        return gradient_of(params, batch, dropout_rng)
 
     def cut(x: jax.Array) -> jax.Array:
         x_MBT = jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1)
