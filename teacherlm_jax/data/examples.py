@@ -221,7 +221,7 @@ def capped_tables(
 ) -> list[ExampleTable]:
     """Tables of at most so many examples each: fixed parts, not mixing rates; nothing is read.
 
-    P3-Sense-3K and Muffin-3W of the paper (section 3) are collections capped so.
+    P3-Sense-3K and Muffin-3W of the paper (arXiv 2310.19019) are collections capped so.
 
     Args:
       tables: of a mixture.

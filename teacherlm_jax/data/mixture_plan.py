@@ -116,19 +116,22 @@ class _ExactTurns(grain.transforms.DatasetSelectionMap):
     """
 
     def __init__(self, shares: Sequence[Fraction]) -> None:
-        self._shares = tuple(shares)
+        whole = math.lcm(*(share.denominator for share in shares))
+        parts = [int(share * whole) for share in shares]
+        # (what is left for later tables, what there is for this one and them) of `whole` turns.
+        ends = [whole - sum(parts[: table + 1]) for table in range(len(parts))]
+        self._left = list(zip(ends, [whole, *ends]))
 
     def __len__(self) -> int:
         return sys.maxsize
 
     def __getitem__(self, index: int) -> tuple[int, int]:
-        before, after, rest = index, index + 1, sum(self._shares)
-        for table, share in enumerate(self._shares):
-            left = (rest - share) / rest
-            left_before, left_after = math.floor(before * left), math.floor(after * left)
+        before, after = index, index + 1
+        for table, (left, whole) in enumerate(self._left):
+            left_before, left_after = before * left // whole, after * left // whole
             if before - left_before < after - left_after:
                 return table, before - left_before
-            before, after, rest = left_before, left_after, rest - share
+            before, after = left_before, left_after
         raise AssertionError("the last table takes what is left")
 
 
@@ -313,13 +316,14 @@ class PackedRows:
         used_D = np.concatenate([used_N[part] for used_N, part in zip(self._used, drawn)])
         counts_L = np.bincount(used_D, minlength=self._row_length + 1)
         slot_lengths_S, per_row_R = packing.slots(packing.best_fit(counts_L, self._row_length))
-        logging.info(
-            "Epoch %d: %d examples in %d rows, %.2f %% of them used.",
-            epoch,
-            len(used_D),
-            len(per_row_R),
-            100 * used_D.sum() / (len(per_row_R) * self._row_length),
-        )
+        if not self._plans:
+            logging.info(
+                "Epoch %d packs %d examples into %d rows, %.2f %% of whose positions are used.",
+                epoch,
+                len(used_D),
+                len(per_row_R),
+                100 * used_D.sum() / (len(per_row_R) * self._row_length),
+            )
         mixed_D = seeded_order.permutation(len(used_D), self._seed, seeded_order.NEIGHBOURS, epoch)
         draw_S = mixed_D[packing.assign(slot_lengths_S, used_D[mixed_D])]
         order_R = seeded_order.permutation(len(per_row_R), self._seed, seeded_order.ROWS, epoch)

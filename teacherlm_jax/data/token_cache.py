@@ -10,6 +10,7 @@ killed process left is written again.
 Shape legend: N examples; 2 (inputs, targets).
 """
 
+import array
 import hashlib
 import io
 import json
@@ -71,12 +72,7 @@ def cached_table(task: seqio.Task, split: str, directory: epath.PathLike) -> Exa
             _write(folder, settings, tokenized_rows(task, split))
 
     hosts.on_first_host(f"tokenizing {task.name}/{split} into {folder}", write_where_missing)
-    if not ledger.is_complete(folder / MANIFEST_NAME):
-        raise DamagedCacheError(
-            f"the first host has written the token cache {str(folder)!r}, but this one cannot see "
-            "it: name a directory that all hosts share, such as one on gs://."
-        )
-    return _opened(task, split, folder, settings)
+    return hosts.on_every_host(f"opening {folder}", lambda: _opened(task, split, folder, settings))
 
 
 def escaped(name: str) -> str:
@@ -99,7 +95,7 @@ def _write(folder: epath.Path, settings: dict[str, Any], rows: Iterable[Row]) ->
     highest = np.iinfo(dtype).max
     shards = _Shards(folder)
     whole, first = ContentDigest(), ContentDigest()
-    lengths = []
+    lengths = array.array("i")  # Of two million examples: 16 MB.
     for index, (inputs, targets) in enumerate(rows):
         tokens = np.concatenate([inputs, targets])
         if len(tokens) and not 0 <= tokens.min() <= tokens.max() <= highest:
@@ -112,14 +108,15 @@ def _write(folder: epath.Path, settings: dict[str, Any], rows: Iterable[Row]) ->
         whole.add(inputs, targets)
         if index < FIRST_ROWS:
             first.add(inputs, targets)
-        lengths.append((len(inputs), len(targets)))
+        lengths.extend((len(inputs), len(targets)))
     shards.close()
     stream = io.BytesIO()
-    np.save(stream, np.array(lengths, np.int32).reshape(-1, 2), allow_pickle=False)
+    lengths_N2 = np.array(lengths, np.int32).reshape(-1, 2)
+    np.save(stream, lengths_N2, allow_pickle=False)
     _write_anew(folder / LENGTHS_NAME, stream.getvalue())
     manifest = {
         "settings": settings,
-        "examples": len(lengths),
+        "examples": len(lengths_N2),
         "first_rows": first.hexdigest(),
         "content_digest": whole.hexdigest(),
         "shards": shards.written,
@@ -184,6 +181,11 @@ def _opened(
     task: seqio.Task, split: str, folder: epath.Path, settings: dict[str, Any]
 ) -> ExampleTable:
     """The table of a complete cache; examples are read when they are asked for."""
+    if not ledger.is_complete(folder / MANIFEST_NAME):
+        raise DamagedCacheError(
+            f"the first host has written the token cache {str(folder)!r}, but this one cannot see "
+            "it: name a directory that all hosts share, such as one on gs://."
+        )
     try:
         manifest = json.loads(ledger.read_text(folder / MANIFEST_NAME))
         lengths_N2 = np.load(

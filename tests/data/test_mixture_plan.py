@@ -180,7 +180,7 @@ def test_exact_turns_make_an_epoch_a_pass(sizes, rates):
 
 
 def test_exact_turns_are_spread_evenly():
-    tables_S = SingleRows((5, 5, 5), (0.2, 0.3, 0.5), 0, is_exact=True).rows(0, 1000).tables_S
+    tables_S = SingleRows((500, 500, 500), (0.2, 0.3, 0.5), 0, is_exact=True).rows(0, 1000).tables_S
     for length in (10, 50, 333, 1000):
         counts = np.bincount(tables_S[:length], minlength=3)
         np.testing.assert_allclose(counts, np.array([0.2, 0.3, 0.5]) * length, atol=2)
