@@ -68,10 +68,9 @@ def load(
     validation = None
     if stage.eval_period is not None:
         held_out, _ = pipeline.load_tables(mixture_name, stage.eval_split, loader)
-        # At these rates, one epoch sees every example once.
-        sizes = [float(len(table)) for table in held_out]
+        # Without rates, one epoch sees every example once.
         validation = batches_lib.MixtureBatches(
-            held_out, sizes, row_format, stage.batch_size, seed=0, num_epochs=1
+            held_out, None, row_format, stage.batch_size, seed=0, num_epochs=1
         )
     return StageData(batches, _train_steps(stage, batches), digest, validation)
 

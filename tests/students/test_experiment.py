@@ -221,12 +221,12 @@ def stopping(monkeypatch, arm, step):
     instances: list[int] = []
     give = batches.ReplicaBatches.__call__
 
-    def stop(self, number):
+    def stop(self, number, rows=None):
         if id(self) not in instances:
             instances.append(id(self))
         if len(instances) == arm and number == step:
             os.kill(os.getpid(), signal.SIGINT)
-        return give(self, number)
+        return give(self, number, rows)
 
     monkeypatch.setattr(batches.ReplicaBatches, "__call__", stop)
 
