@@ -104,6 +104,51 @@ def check_flag_value(value: str, where: Where) -> None:
         )
 
 
+def check_bindings(known: Sequence[Known], known_flags: Sequence[Known], *, complete: bool) -> None:
+    """Every binding can be what was meant: its parameter, its value, and that it counts.
+
+    Args:
+      known: the files' statements, in order.
+      known_flags: the command line's.
+      complete: a value that is still to be given is an error as well.
+
+    Raises:
+      ConfigurationError: see `check_parameters`, `check_flags_count` and `check_values`.
+    """
+    check_parameters([*known, *known_flags])
+    check_flags_count(known, known_flags)
+    check_values([*known, *known_flags], complete=complete)
+
+
+def check_flags_count(known: Sequence[Known], known_flags: Sequence[Known]) -> None:
+    """A flag for a class binds one that the files bind or use: gin takes another without a word.
+
+    A function may be one that the command itself calls.
+
+    Raises:
+      ConfigurationError: says which, and how to have it used.
+    """
+    everything = [*known, *known_flags]
+    used = {
+        id(meaning.target)
+        for item in everything
+        for meaning in item.references.values()
+        if meaning is not None
+    }
+    used |= {id(item.meaning.target) for item in known if item.meaning}
+    for item in known_flags:
+        if (
+            item.meaning
+            and inspect.isclass(item.meaning.target)
+            and id(item.meaning.target) not in used
+        ):
+            selector = item.meaning.selector
+            raise ConfigurationError(
+                f"{item.statement.where}: the files of this run neither bind nor use {selector}, "
+                f"so binding it would change nothing: bind something to @{selector}() as well."
+            )
+
+
 def check_parameters(known: Sequence[Known]) -> None:
     """Every binding is for a parameter that its function has.
 

@@ -161,8 +161,7 @@ def understand(
         for flag in flags
         for item in flag.statements
     ]
-    gin_checks.check_parameters([*known, *known_flags])
-    gin_checks.check_values([*known, *known_flags], complete=complete)
+    gin_checks.check_bindings(known, known_flags, complete=complete)
     gin_types.check_types([*known, *known_flags])
     return _Understood(pieces, flags, known, known_flags)
 

@@ -112,6 +112,9 @@ Sums = tuple[jax.Array, jax.Array, jax.Array]
 # Logits of a chunk on one device. Where the batch is cut over several, each chunk reads and writes
 # the whole gradient of the table, and few chunks are better.
 CHUNK_LOGITS, CHUNK_LOGITS_OF_SEVERAL = 2**24, 2**26
+# Tokens of a chunk on one device, at least: with fewer, reading the table costs more than the
+# products with it.
+CHUNK_TOKENS = 256
 
 
 def _chunk_length(batch: int, length: int, vocab_size: int) -> int:
@@ -121,7 +124,8 @@ def _chunk_length(batch: int, length: int, vocab_size: int) -> int:
     logits = rows * -(-vocab_size // mesh.get("tensor", 1))
     is_alone = all(size == 1 for size in mesh.values())
     most = (CHUNK_LOGITS if is_alone else CHUNK_LOGITS_OF_SEVERAL) // logits
-    count = -(-length // min(max(most, 1), length))
+    most = max(most, -(-CHUNK_TOKENS // rows))
+    count = -(-length // min(most, length))
     return -(-length // count)
 
 

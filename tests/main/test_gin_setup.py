@@ -121,7 +121,8 @@ def test_flags_find_names_as_the_files_do_by_their_end_and_in_full(parse):
 
 
 def test_flags_reach_what_no_file_configures(parse):
-    parse(f"{HEAD}\nkitchen.bake.steps = 1\n", "kitchen.Timer.minutes=5", "serve.plates=[1]")
+    run = f"{HEAD}\nkitchen.bake.steps = 1\nkitchen.bake.name = @kitchen.Timer()\n"
+    parse(run, "kitchen.Timer.minutes=5", "serve.plates=[1]")
     timer = gin.get_configurable(kitchen.Timer)()
     assert timer.minutes == 5
     assert gin_setup.bound(kitchen.serve)(make=None) == (None, [1])
@@ -142,7 +143,16 @@ def test_a_name_of_two_modules_must_be_written_in_full(parse):
         parse(run, "serve.make=1")
     parse(run, "tests.main.pantry.serve.tray=1")
     assert gin_setup.bound(pantry.serve)() == 1
-    parse(run, "Timer.minutes=3")  # one class in both: no question
+    # One class in both: no question.
+    parse(f"{run}kitchen.bake.name = @kitchen.Timer()\n", "Timer.minutes=3")
+
+
+def test_a_flag_for_a_class_that_nothing_uses_is_refused(parse):
+    """gin would take it, and the run would go on as if it were not there."""
+    run = f"{HEAD}\nkitchen.bake.steps = 1\n"
+    with pytest.raises(ConfigurationError, match=r"neither bind nor use kitchen\.Timer, so"):
+        parse(run, "kitchen.Timer.minutes=5")
+    parse(run, "kitchen.bake.name=@kitchen.Timer()", "kitchen.Timer.minutes=5")
 
 
 def test_one_symbol_for_two_modules(parse):
