@@ -146,7 +146,8 @@ def test_the_logits_are_never_whole():
     [
         ({}, 512, 32_000, 128),  # 4 rows: 2^24 logits are 131 positions.
         ({}, 100, 200, 100),
-        ({}, 3, 2**30, 1),
+        ({}, 3, 2**30, 3),  # 256 tokens at least
+        ({}, 512, 250_880, 64),
         ({"data": 1, "fsdp": 2, "tensor": 4}, 2048, 250_880, 512),
         ({"data": 1, "fsdp": 1, "tensor": 1}, 512, 32_000, 128),
     ],
