@@ -11,6 +11,7 @@ from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.models.config import DecoderConfig, explicit, from_dict
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, path_name
+from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.partitioning import shardings
 
 Tree = Any
@@ -59,24 +60,35 @@ def saved_model(checkpoint_dir: epath.PathLike) -> DecoderConfig:
         return _model_of(checkpoints.directory / str(step), checkpoints.metadata(step))
 
 
-def load(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> LoadedModel:
+def load(
+    checkpoint_dir: epath.PathLike,
+    model: DecoderConfig,
+    mesh: Mesh,
+    rules: rules_lib.Rules = rules_lib.LOGICAL_AXIS_RULES,
+) -> LoadedModel:
     """Parameters of the newest checkpoint in a `checkpoints` folder, placed on a mesh.
 
     Args:
       checkpoint_dir: the folder that holds the step folders.
       model: the model that it should be.
       mesh: devices.
+      rules: from logical axes to mesh axes.
 
     Raises:
       FileNotFoundError: there is none.
       manager.CheckpointError: it is damaged, or of another model.
     """
-    loaded = load_as_saved(checkpoint_dir, model, mesh)
+    loaded = load_as_saved(checkpoint_dir, model, mesh, rules)
     params = jax.tree.map(lambda leaf: leaf.astype(model.parameter_dtype), loaded.params)
     return dataclasses.replace(loaded, params=params)
 
 
-def load_as_saved(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> LoadedModel:
+def load_as_saved(
+    checkpoint_dir: epath.PathLike,
+    model: DecoderConfig,
+    mesh: Mesh,
+    rules: rules_lib.Rules = rules_lib.LOGICAL_AXIS_RULES,
+) -> LoadedModel:
     """As `load`, each parameter in the type that it was saved in."""
     checkpoints, step = manager.latest(checkpoint_dir)
     with checkpoints:
@@ -86,6 +98,7 @@ def load_as_saved(checkpoint_dir: epath.PathLike, model: DecoderConfig, mesh: Me
             boxed_params(Decoder(model)),
             mesh,
             replicas,
+            rules=rules,
             # Runs that are read may be put on a mesh which they do not divide over.
             cut_replicas=not replicas or replicas % mesh.devices.size == 0,
         )

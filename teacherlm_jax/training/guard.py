@@ -66,7 +66,7 @@ class NonFiniteGuard:
 
 
 def _not_finite(values: dict[str, Any]) -> str:
-    """ "loss is nan", of the first that is not finite; empty where all are."""
+    """What is not finite first, as in "loss is nan"; empty where all are finite."""
     for name, value in values.items():
         if not np.all(np.isfinite(value)):
             return f"{name} is {value}"

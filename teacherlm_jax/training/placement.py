@@ -31,7 +31,9 @@ def replica_mesh(replicas: int, devices: list[jax.Device] | None = None) -> Mesh
     """A mesh over the largest number of devices that the replicas divide over."""
     devices = jax.devices() if devices is None else devices
     count = max(n for n in range(1, len(devices) + 1) if replicas % n == 0)
-    return mesh_lib.make_mesh(mesh_lib.MeshConfig(data=count), devices[:count])
+    slices = mesh_lib.slice_count(devices[:count])
+    config = mesh_lib.MeshConfig(data=count // slices, slices=slices)
+    return mesh_lib.make_mesh(config, devices[:count])
 
 
 def _each(step: Callable[..., Any], platform: str) -> Callable[..., Any]:

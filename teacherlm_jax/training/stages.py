@@ -245,7 +245,8 @@ def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]
         # A resume has come before this.
         if pending.source is None:
             return placement.scratch_params(stage.seed)
-        return restore.load(pending.source, curriculum.model, placement.mesh).params
+        loaded = restore.load(pending.source, curriculum.model, placement.mesh, curriculum.rules)
+        return loaded.params
 
     run = stage_run.StageRun(
         stage=stage,
