@@ -37,6 +37,7 @@ class Segments(NamedTuple):
       bidirectional_BT: nonzero where tokens see each other both ways (a prefix LM's inputs).
       cache_start_B: where the tokens go in each row of the cache; None: there is no cache.
       rotary_BTR: cosines and sines of the positions; None: they are not rotary.
+      row_ids_B: from which the dropout noise of each row comes; None: its place in the batch.
     """
 
     positions_BT: jax.Array
@@ -44,6 +45,7 @@ class Segments(NamedTuple):
     bidirectional_BT: jax.Array | None = None
     cache_start_B: jax.Array | None = None
     rotary_BTR: tuple[jax.Array, jax.Array] | None = None
+    row_ids_B: jax.Array | None = None
 
 
 def attention_mask(
@@ -186,7 +188,7 @@ def chunked_attention(
         return jnp.concatenate(outputs, axis=2)
 
     arrays = (jnp.swapaxes(x, 1, 2) for x in (query_BTHK, key_BTGK, value_BTGK))
-    return jnp.swapaxes(attend(*arrays, segments._replace(rotary_BTR=None)), 1, 2)
+    return jnp.swapaxes(attend(*arrays, segments._replace(rotary_BTR=None, row_ids_B=None)), 1, 2)
 
 
 def _keys_seen(

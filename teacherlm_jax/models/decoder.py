@@ -39,14 +39,14 @@ class DecoderBlock(nn.Module):
         if cfg.residual == "post_norm":
             x_BTD = x_BTD + self._attend(x_BTD, segments)
             x_BTD = layers.Norm(cfg, name="post_self_attention_norm")(x_BTD)
-            x_BTD = x_BTD + self._feed_forward(x_BTD)
+            x_BTD = x_BTD + self._feed_forward(x_BTD, segments)
             x_BTD = layers.Norm(cfg, name="post_mlp_norm")(x_BTD)
             return self._residual(x_BTD), None
         y_BTD = layers.Norm(cfg, name="pre_self_attention_norm")(x_BTD)
         attended_BTD = x_BTD + self._attend(y_BTD, segments)
         read_BTD = x_BTD if cfg.residual == "parallel" else attended_BTD
         y_BTD = layers.Norm(cfg, name="pre_mlp_norm")(read_BTD)
-        x_BTD = attended_BTD + self._feed_forward(y_BTD)
+        x_BTD = attended_BTD + self._feed_forward(y_BTD, segments)
         return self._residual(x_BTD), None
 
     def _residual(self, x_BTD: jax.Array) -> jax.Array:
@@ -56,15 +56,14 @@ class DecoderBlock(nn.Module):
         attend = attention.SelfAttention(self.config, name="self_attention")
         x_BTD = nn.with_logical_constraint(x_BTD, READ)
         x_BTD = attend(x_BTD, segments, decode=self.decode, prefill=self.prefill)
-        return self._dropout(self._residual(x_BTD))
+        return self._dropout(self._residual(x_BTD), segments)
 
-    def _feed_forward(self, x_BTD: jax.Array) -> jax.Array:
-        x_BTD = nn.with_logical_constraint(x_BTD, READ)
-        return self._dropout(self._residual(layers.Mlp(self.config, name="mlp")(x_BTD)))
+    def _feed_forward(self, x_BTD: jax.Array, segments: attention.Segments) -> jax.Array:
+        x_BTD = layers.Mlp(self.config, name="mlp")(nn.with_logical_constraint(x_BTD, READ))
+        return self._dropout(self._residual(x_BTD), segments)
 
-    def _dropout(self, x_BTD: jax.Array) -> jax.Array:
-        rate = self.config.dropout_rate
-        return nn.Dropout(rate=rate, deterministic=self.deterministic)(x_BTD)
+    def _dropout(self, x_BTD: jax.Array, segments: attention.Segments) -> jax.Array:
+        return layers.Dropout(self.config, self.deterministic)(x_BTD, segments.row_ids_B)
 
 
 class Decoder(nn.Module):
@@ -92,6 +91,7 @@ class Decoder(nn.Module):
         decoder_positions: jax.Array | None = None,
         decoder_causal_attention: jax.Array | None = None,
         *,
+        decoder_row_ids: jax.Array | None = None,
         enable_dropout: bool = True,
         decode: bool = False,
         max_decode_length: int | None = None,
@@ -109,6 +109,8 @@ class Decoder(nn.Module):
           decoder_segment_ids: int32 [B, T], 0 padding, packed texts 1, 2, ...
           decoder_positions: int32 [B, T] within each segment; 0..T-1 by default.
           decoder_causal_attention: [B, T], nonzero where the text is seen both ways.
+          decoder_row_ids: int32 [B], from which, and the rng, the dropout noise of each row comes;
+            0..B-1 by default.
           enable_dropout: needs a "dropout" rng where the rate is above 0.
           decode: append the T tokens of each row (usually one) at the row's own cache index.
             The first call with a mutable `cache` and none given makes the cache, of length T.
@@ -138,7 +140,12 @@ class Decoder(nn.Module):
             decoder_positions = jnp.broadcast_to(places_1T, (batch, length))
         rotary_BTR = self._rotary(decoder_positions)
         segments = attention.Segments(
-            decoder_positions, decoder_segment_ids, decoder_causal_attention, start_B, rotary_BTR
+            decoder_positions,
+            decoder_segment_ids,
+            decoder_causal_attention,
+            start_B,
+            rotary_BTR,
+            decoder_row_ids,
         )
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
         return self._logits(decoder_input_tokens, segments, flags)
@@ -195,7 +202,7 @@ class Decoder(nn.Module):
             x_BTD = x_BTD + placed_BTD
         if cfg.embedding_norm:
             x_BTD = layers.Norm(cfg, name="embedding_norm")(x_BTD)
-        x_BTD = nn.Dropout(rate=cfg.dropout_rate, deterministic=flags["deterministic"])(x_BTD)
+        x_BTD = layers.Dropout(cfg, flags["deterministic"])(x_BTD, segments.row_ids_B)
         x_BTD = self._blocks(x_BTD, segments, flags)
         if cfg.final_norm:
             x_BTD = layers.Norm(cfg, name="decoder_norm")(x_BTD)

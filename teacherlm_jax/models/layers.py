@@ -201,3 +201,30 @@ class Mlp(nn.Module):
         return Dense((cfg.emb_dim,), ("mlp", "embed"), cfg, use_bias=cfg.mlp_bias, name="wo")(
             hidden_BTF
         )
+
+
+class Dropout(nn.Module):
+    """Zeroes activations at random (Srivastava et al. 2014), each row by noise of its own.
+
+    `nn.Dropout` draws for a whole array: a row's noise would change with the rows beside it, and so
+    with the number of microbatches.
+    """
+
+    config: config_lib.DecoderConfig
+    deterministic: bool
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array, row_ids_B: jax.Array | None = None) -> jax.Array:
+        """Returns x_BTD, what is left of it scaled up; row_ids_B: the rows' places by default."""
+        rate = self.config.dropout_rate
+        if self.deterministic or rate == 0:
+            return x_BTD
+        key = self.make_rng("dropout")
+        row_ids_B = jnp.arange(x_BTD.shape[0]) if row_ids_B is None else row_ids_B
+
+        def keep(row_id: jax.Array) -> jax.Array:
+            own = jax.random.fold_in(key, row_id)
+            return jax.random.bernoulli(own, 1.0 - rate, x_BTD.shape[1:])
+
+        scaled_BTD = x_BTD / jnp.asarray(1.0 - rate, x_BTD.dtype)
+        return jnp.where(jax.vmap(keep)(row_ids_B), scaled_BTD, jnp.zeros_like(x_BTD))

@@ -23,6 +23,9 @@ StepFn = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
 
 COMPONENT_IDS = "decoder_component_ids"
 
+# Of the rows of a microbatch their places in the whole batch, from which dropout's noise comes.
+_ROW_IDS = "decoder_row_ids"
+
 
 def forward(
     model: nn.Module, params: Any, batch: Batch, dropout_rng: jax.Array | None = None
@@ -35,6 +38,7 @@ def forward(
         decoder_segment_ids=batch.get("decoder_segment_ids"),
         decoder_positions=batch.get("decoder_positions"),
         decoder_causal_attention=batch.get("decoder_causal_attention"),
+        decoder_row_ids=batch.get(_ROW_IDS),
         enable_dropout=dropout_rng is not None,
         rngs=None if dropout_rng is None else {"dropout": dropout_rng},
     )
@@ -83,7 +87,7 @@ def make_train_step(
 
     The gradient is that of the summed loss, divided once by the number of weighted target
     tokens; microbatches add up sums, so that their number changes rounding alone. Dropout noise
-    comes from the rng, the step and the microbatch.
+    comes from the rng, the step and the row.
 
     Where the loss or the gradient's norm is not finite, the update is left out: parameters and
     optimizer stay as they are (so its schedule waits), and the step counts.
@@ -162,17 +166,15 @@ def _accumulated(
         x_MBT = jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1)
         return nn.with_logical_constraint(x_MBT, (None, "activation_batch", *[None] * (x.ndim - 1)))
 
-    def add(carry: Any, one: tuple[Batch, jax.Array]) -> tuple[Any, None]:
-        part, index = one
-        noise = None if dropout_rng is None else jax.random.fold_in(dropout_rng, index)
-        found = gradient_of(params, part, noise)
-        return jax.tree.map(jnp.add, carry, found), None
+    def add(carry: Any, part: Batch) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, carry, gradient_of(params, part, dropout_rng)), None
 
-    parts = jax.tree.map(cut, dict(batch))
+    rows = jax.tree.leaves(batch)[0].shape[0]
+    parts = jax.tree.map(cut, {**batch, _ROW_IDS: jnp.arange(rows)})
     first = jax.tree.map(lambda x: x[0], parts)
     shapes = jax.eval_shape(gradient_of, params, first, dropout_rng)
     # In float32 where parameters are bfloat16: a small gradient must not vanish beside the sum.
     zeros = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), shapes
     )
-    return jax.lax.scan(add, zeros, (parts, jnp.arange(count)))[0]
+    return jax.lax.scan(add, zeros, parts)[0]

@@ -226,13 +226,13 @@ def unequal_batch():
     return arrays
 
 
-@pytest.mark.parametrize("microbatches", [2, 8])
-def test_microbatches_give_the_update_of_one_batch(microbatches):
+@pytest.mark.parametrize(("microbatches", "dropout_rate"), [(2, 0.0), (8, 0.0), (4, 0.3)])
+def test_microbatches_give_the_update_of_one_batch(microbatches, dropout_rate):
     arrays = unequal_batch()
     weights = arrays["decoder_loss_weights"].sum(1)
     assert weights[::2].sum() != weights[1::2].sum()
-    one, metrics = stepped(step_of(), arrays)
-    other, others = stepped(step_of(microbatches), arrays)
+    one, metrics = stepped(step_of(1, 0, dropout_rate), arrays)
+    other, others = stepped(step_of(microbatches, 0, dropout_rate), arrays)
     assert_close(other.params, one.params, atol=2e-6)
     for name in ("loss", "accuracy"):
         np.testing.assert_allclose(others[name].total, metrics[name].total, rtol=1e-6)
@@ -240,12 +240,12 @@ def test_microbatches_give_the_update_of_one_batch(microbatches):
     assert others["tokens"] == metrics["tokens"]
 
 
-def test_noise_differs_between_microbatches():
-    # Two equal halves: with the noise of one half twice, both would have the same loss.
+def test_each_row_has_noise_of_its_own():
+    # With the noise of one half twice, two equal halves would have the same loss.
     half = batch(rows=4)
     both = {name: np.repeat(array, 2, axis=0) for name, array in half.items()}
-    whole = stepped(step_of(2, dropout_rate=0.3), both)[1]["loss"].total
-    first = stepped(step_of(1, dropout_rate=0.3), half)[1]["loss"].total
+    whole = stepped(step_of(2, 0, 0.3), both)[1]["loss"].total
+    first = stepped(step_of(1, 0, 0.3), half)[1]["loss"].total
     assert abs(whole - 2 * first) > 1e-3
 
 
