@@ -109,8 +109,7 @@ class Decoder(nn.Module):
           decoder_segment_ids: int32 [B, T], 0 padding, packed texts 1, 2, ...
           decoder_positions: int32 [B, T] within each segment; 0..T-1 by default.
           decoder_causal_attention: [B, T], nonzero where the text is seen both ways.
-          decoder_row_ids: int32 [B], from which, and the rng, the dropout noise of each row comes;
-            0..B-1 by default.
+          decoder_row_ids: int32 [B], what tells the rows' dropout noise apart; by default 0..B-1.
           enable_dropout: needs a "dropout" rng where the rate is above 0.
           decode: append the T tokens of each row (usually one) at the row's own cache index.
             The first call with a mutable `cache` and none given makes the cache, of length T.
@@ -126,27 +125,21 @@ class Decoder(nn.Module):
             positions.
         """
         del decoder_target_tokens, max_decode_length
+        batch, length = decoder_input_tokens.shape
         if decode and prefill:
             raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
-        batch, length = decoder_input_tokens.shape
         # Packed rows are longer than their segments, and say where those begin.
         if decoder_positions is None or decode or prefill:
             self.config.check_row_length(length, "tokens of a row")
         start_B = self._advance(batch, length, decode, prefill, prefill_lengths)
-        places_1T = jnp.arange(length)[None, :]
-        if start_B is not None:
-            decoder_positions = start_B[:, None] + places_1T
-        elif decoder_positions is None:
-            decoder_positions = jnp.broadcast_to(places_1T, (batch, length))
-        rotary_BTR = self._rotary(decoder_positions)
         segments = attention.Segments(
-            decoder_positions,
+            _positions(batch, length, start_B, decoder_positions),
             decoder_segment_ids,
             decoder_causal_attention,
             start_B,
-            rotary_BTR,
-            decoder_row_ids,
+            row_ids_B=decoder_row_ids,
         )
+        segments = segments._replace(rotary_BTR=self._rotary(segments.positions_BT))
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
         return self._logits(decoder_input_tokens, segments, flags)
 
@@ -253,3 +246,13 @@ class Decoder(nn.Module):
         )
         x_BTD, _ = scanned(cfg, name="layers", **flags)(x_BTD, segments)
         return x_BTD
+
+
+def _positions(
+    batch: int, length: int, start_B: jax.Array | None, given_BT: jax.Array | None
+) -> jax.Array:
+    """Positions within each segment: on from where the cache stands, or as given, or from 0."""
+    places_1T = jnp.arange(length)[None, :]
+    if start_B is not None:
+        return start_B[:, None] + places_1T
+    return jnp.broadcast_to(places_1T, (batch, length)) if given_BT is None else given_BT
