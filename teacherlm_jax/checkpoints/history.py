@@ -78,20 +78,3 @@ def _numbers(found: Any) -> dict[str, float | None]:
         str(name): float(value) if isinstance(value, int | float) else None
         for name, value in found.items()
     }
-
-
-def check_best_metric(policy: policy_lib.SavePolicy, history: History) -> None:
-    """Checks that some checkpoint has the metric that the best are kept by.
-
-    Raises:
-      ValueError: none has it.
-    """
-    name = policy.best_metric
-    if not policy.keep_best or any(name in metrics for metrics in history.metrics.values()):
-        return
-    names = sorted({name for metrics in history.metrics.values() for name in metrics})
-    raise ValueError(
-        f"SavePolicy.best_metric is {name!r}, but checkpoints have "
-        f"{', '.join(names) or 'no metrics'}; name one that they have, or set keep_best = 0. "
-        f"Step {max(history.metrics)} is saved: the same command goes on from there."
-    )

@@ -132,8 +132,6 @@ class Checkpoints:
 
         Raises:
           CheckpointError: it, or the one before it, could not be written.
-          ValueError: the policy keeps the best by a metric that no checkpoint has. This one is
-            saved nevertheless.
         """
         assert self._policy is not None
         self.check_background()
@@ -154,8 +152,6 @@ class Checkpoints:
                 FINGERPRINTS: {name: fingerprint(tree) for name, tree in arrays.items()},
             }
             self._writer.save(step, arrays, values)
-        if history is not None:
-            history_lib.check_best_metric(self._policy, history)
 
     def check_background(self) -> None:
         """Raises if a background save has failed. Cheap: meant for every step.
@@ -342,10 +338,14 @@ class Checkpoints:
 
 
 def latest(directory: epath.PathLike) -> tuple[Checkpoints, int]:
-    """Opens a directory for reading, at its newest checkpoint.
+    """Opens a directory for reading, at its newest checkpoint; every host must call this.
+
+    Args:
+      directory: the folder of the step folders; or one of these, to read another than the newest.
 
     Raises:
       FileNotFoundError: there is no directory, or no finished checkpoint in it.
+      StorageError: hosts find different checkpoints.
     """
     if not os.fspath(directory) or not epath.Path(directory).is_dir():
         raise FileNotFoundError(
@@ -353,8 +353,12 @@ def latest(directory: epath.PathLike) -> tuple[Checkpoints, int]:
             "that holds the step folders, or train first."
         )
     directory = epath.Path(directory)
+    asked = int(directory.name) if directory.name.isdigit() else None
+    if asked is not None and asked in Checkpoints(directory.parent).steps():
+        return Checkpoints(directory.parent), asked
     checkpoints = Checkpoints(directory)
     steps = checkpoints.steps()
+    reading.check_same_steps(directory, steps)
     if not steps:
         checkpoints.close()
         raise FileNotFoundError(

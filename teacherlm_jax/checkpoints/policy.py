@@ -2,8 +2,9 @@
 
 import dataclasses
 import datetime
+import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from orbax.checkpoint import checkpoint_managers as orbax_policies
@@ -56,6 +57,25 @@ class SavePolicy:
                 f"best_mode={self.best_mode!r}): keep_best must be at least 0 (0 keeps the newest "
                 "alone), best_metric the name of a metric, and best_mode 'min' or 'max'."
             )
+
+
+def check_best_metric(policy: SavePolicy, known: Collection[str]) -> None:
+    """Checks, before anything is run, that the best are kept by what will be measured.
+
+    Args:
+      policy: the policy.
+      known: names of what a run will measure.
+
+    Raises:
+      ValueError: it is none of these.
+    """
+    if policy.keep_best and policy.best_metric not in known:
+        near = difflib.get_close_matches(policy.best_metric, known, n=3) or sorted(known)[:8]
+        raise ValueError(
+            f"SavePolicy.best_metric is {policy.best_metric!r}, but what is measured is called "
+            f"otherwise; the nearest are {near}. Name one of them (validation_* needs "
+            "Stage.eval_period), or set keep_best = 0."
+        )
 
 
 def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float | None]:

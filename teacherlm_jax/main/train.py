@@ -14,15 +14,15 @@ def run() -> None:
     from teacherlm_jax.main import gin_setup, saved
     from teacherlm_jax.training import stages
 
-    done = gin_setup.bound(stages.train)()
+    done = gin_setup.bound(stages.train)(on_claimed=saved.save_configuration)
     last = list(done.values())[-1]["checkpoint"]
     model_dir = epath.Path(last).parent.parent
-    saved.save_configuration(model_dir)
     print()
     for name, entry in done.items():
         print(
             f"  {name}: {entry['step']} steps, loss {entry['final']['loss']:.3f} per token, "
             f"{entry['seconds']:.0f} s, {entry['checkpoint']}"
+            + (f", the best {entry['best_checkpoint']}" if entry["best_checkpoint"] else "")
         )
     print(f"\nWhere the time went:\n\n{_times(model_dir, done)}", end="")
     print(f"\n  Next: teacherlm annotate --gin.CHECKPOINT_DIR={last} --gin.OUTPUT_DIR=FOLDER")

@@ -80,6 +80,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
                 "devices; give 1 to that many, or None for all."
             )
         devices = devices[: config.device_count]
+        absent = set(range(jax.process_count())) - {device.process_index for device in devices}
+        if absent:
+            raise ValueError(
+                f"MeshConfig.device_count = {config.device_count} leaves hosts "
+                f"{', '.join(map(str, sorted(absent)))} of {jax.process_count()} without a device; "
+                "start fewer hosts, or set it to None for all devices."
+            )
     sizes = config.sizes(len(devices))
     shape = tuple(sizes[axis] for axis in rules_lib.MESH_AXES)
     axis_types = (AxisType.Auto,) * len(shape)

@@ -21,7 +21,7 @@ import jax
 from etils import epath
 
 import teacherlm_jax
-from teacherlm_jax.partitioning import cluster
+from teacherlm_jax.partitioning import cluster, hosts
 from teacherlm_jax.partitioning.roll_call import HostsError, name_hosts
 
 CONFIGURATION = "configuration"
@@ -57,6 +57,9 @@ def check_hosts(command: str, configuration: str) -> None:
     check({"command": command, CONFIGURATION: configuration, **software()})
     # Devices come second: to start them, all hosts must be of one mind.
     check(devices())
+    # On CPUs the first collective fails where a host comes half a minute late to it, as it may
+    # after reading data; later ones wait.
+    hosts.wait_for_all("preflight")
 
 
 def check(facts: Mapping[str, str], timeout_seconds: float = 60.0) -> None:

@@ -325,7 +325,7 @@ def _read(folder: epath.Path) -> tuple[list[Attempt], int]:
         following = max(following, number + 1)
         try:
             attempt = _parse(json.loads(ledger.read_text(path)))
-        except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             logging.warning("%s is passed over: %s", path, error)
             continue
         if number not in newest or newest[number].number < attempt.number:

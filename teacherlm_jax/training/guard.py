@@ -1,7 +1,7 @@
 """Updates that are not finite: left out and counted, and the end of a run after many in a row."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,12 @@ class NonFiniteGuard:
 
     Attributes:
       most_in_row: so many updates left out in a row end the run; 1: the first one does.
+      keep_ids: writes down all examples of the step that ends the run; returns where.
       in_row: updates left out in a row up to now; saved and put back, so that a restart counts on.
     """
 
     most_in_row: int
+    keep_ids: Callable[[int, Sequence[str]], str] | None = None
     in_row: int = 0
 
     def check(self, step: int, metrics: dict[str, Any], ids: Sequence[str], saved: int) -> None:
@@ -57,11 +59,14 @@ class NonFiniteGuard:
                 self.most_in_row,
             )
             return
+        where = ""
+        if self.keep_ids is not None and len(ids) > _SHOWN_IDS:
+            where = f" All examples of the step are in {self.keep_ids(step, ids)}."
         count = f", the {_ordinal(self.in_row)} update in a row" if self.in_row > 1 else ""
         raise NonFiniteError(
             f"{what}{count}; it must be finite. "
             + (f"The last good checkpoint is step {saved}. " if saved else "Nothing is saved. ")
-            + "Lower the learning rate or the gradient clip, or look at these examples."
+            + f"Lower the learning rate or the gradient clip, or look at these examples.{where}"
         )
 
 

@@ -7,11 +7,11 @@ from concurrent import futures
 from typing import Any
 
 import jax
-import numpy as np
 
 from teacherlm_jax.data.batches import Arrays, Batches
 from teacherlm_jax.metrics.progress import Progress
-from teacherlm_jax.training.agreement import Agreement
+from teacherlm_jax.training import metric_log
+from teacherlm_jax.training.agreement import Agreement, Decision
 from teacherlm_jax.training.guard import NonFiniteGuard
 from teacherlm_jax.training.metric_log import MetricLog, MetricRow
 from teacherlm_jax.training.state import TrainState
@@ -121,6 +121,9 @@ class Loop:
                     self._record(*held, saved=saved, progress=progress, last=last)
                 held = None
 
+            # A process that was stopped before it could evaluate left that to this one.
+            if self._is_validated(first, last) and self._validate(first, state).stop:
+                raise KeyboardInterrupt(f"stopped after step {first}, which is saved")
             for index, ids, placed in steps:
                 compiling = self.measure("compile") if index == first else contextlib.nullcontext()
                 with self.profile(index), compiling:
@@ -129,12 +132,12 @@ class Loop:
                 record()
                 held = (done, ids, metrics)
                 decision = self.agreement.after_step()
-                if self._is_validated(done, last) and not decision.stop:
+                if not decision.stop and self._is_validated(done, last):
                     record()
-                    self._validate(done, state)
+                    decision = self._validate(done, state)
                 if self.is_due(done) or decision.stop or decision.save:
                     record()
-                    with self.measure("save"):
+                    with self._apart("save"):
                         self.save(done, state)
                     saved = done
                 self.heartbeat(done, saved)
@@ -146,16 +149,37 @@ class Loop:
         return state
 
     def _is_validated(self, done: int, last: int) -> bool:
-        if self.validation is None:
+        """Whether an evaluation is due after so many updates, and was not done."""
+        if self.validation is None or not done:
+            return False
+        evaluations = self.log.evaluations
+        if evaluations and evaluations[-1]["step"] == done:
             return False
         return done == last or done % self.validation.period == 0
 
-    def _validate(self, done: int, state: TrainState) -> None:
+    def _validate(self, done: int, state: TrainState) -> Decision:
+        """Evaluates; gives up where somebody asks to stop, since that may take long."""
         assert self.validation is not None
-        with self.measure("evaluate"):
-            row = {"step": done, **self.validation.run(state.params)}
-        self.log.evaluations.append(row)
-        self.on_row(row)
+        decision = Decision(stop=False, save=False)
+
+        def is_stopped() -> bool:
+            nonlocal decision
+            decision = self.agreement.after_step()
+            return decision.stop
+
+        with self._apart("evaluate"):
+            found = self.validation.run(state.params, is_stopped)
+        if found is not None:
+            row = {"step": done, **found}
+            self.log.evaluations.append(row)
+            self.on_row(row)
+        return decision
+
+    @contextlib.contextmanager
+    def _apart(self, category: str) -> Iterator[None]:
+        """Around what is no step, and so counts in no rate of steps."""
+        with self.measure(category), self.log.paused():
+            yield
 
     def _record(
         self,
@@ -170,6 +194,7 @@ class Loop:
         values = jax.device_get(metrics)
         self.guard.check(done, values, ids, saved)
         row = self.log.add(done, values, done == last)
-        progress.update(done, f"loss {np.mean(row['loss']):.3f}" if row else "")
+        loss = metric_log.scalars(row).get("loss") if row else None
+        progress.update(done, "" if loss is None else f"loss {loss:.3f}")
         if row:
             self.on_row(row)

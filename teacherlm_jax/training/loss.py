@@ -119,11 +119,11 @@ CHUNK_TOKENS = 256
 
 def _chunk_length(batch: int, length: int, vocab_size: int) -> int:
     """Positions of a chunk, so that chunks are about equal."""
-    mesh = dict(jax.sharding.get_abstract_mesh().shape)
-    rows = -(-batch // (mesh.get("slice", 1) * mesh.get("data", 1) * mesh.get("fsdp", 1)))
-    logits = rows * -(-vocab_size // mesh.get("tensor", 1))
-    is_alone = all(size == 1 for size in mesh.values())
-    most = (CHUNK_LOGITS if is_alone else CHUNK_LOGITS_OF_SEVERAL) // logits
+    parts = rules_lib.active_shards("activation_batch", batch)
+    vocab_parts = rules_lib.active_shards("activation_vocab", vocab_size)
+    rows = batch // parts
+    logits = rows * (vocab_size // vocab_parts)
+    most = (CHUNK_LOGITS if parts * vocab_parts == 1 else CHUNK_LOGITS_OF_SEVERAL) // logits
     most = max(most, -(-CHUNK_TOKENS // rows))
     count = -(-length // min(most, length))
     return -(-length // count)

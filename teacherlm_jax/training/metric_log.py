@@ -3,9 +3,10 @@
 Shape legend: R replicas (absent where one run is trained), P components of a mixture.
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class MetricLog:
         "target_tokens", "tokens", "skipped", "tokens_per_second"}, with "component_loss" (name ->
         loss) and "model_flops_utilization" where they are known; a list a value where replicas
         train together, but tokens and skipped updates are those of all of them. Norms are of the
-        row's last update, None where it was left out.
+        row's last update, None where it was left out; means are None where nothing counted, and
+        the rate where the row holds a process' first step alone, which compiles.
       evaluations: rows of validation metrics, {"step", ...}.
       sums: of the row under way, JSON values. Saved and put back with `rows`, they make the row
         what it would be without a restart.
@@ -75,14 +77,24 @@ class MetricLog:
         self.rows.append(row)
         return row
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is no step, such as a save: it does not count in the rate of tokens."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since += time.monotonic() - began
+
     def _row(self, step: int, metrics: dict[str, Any], sums: dict[str, np.ndarray]) -> MetricRow:
-        weight = np.maximum(sums["weight"], 1e-9)
         skipped = float(np.sum(sums["skipped"]))
-        rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
+        rate = None
+        if self._is_started:
+            rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
         row = {
             "step": step,
-            "loss": (sums["loss"] / weight).tolist(),
-            "accuracy": (sums["accuracy"] / weight).tolist(),
+            "loss": _finite(_mean(sums["loss"], sums["weight"])),
+            "accuracy": _finite(_mean(sums["accuracy"], sums["weight"])),
             "gradient_norm": _finite(metrics["gradient_norm"]),
             "parameter_norm": _finite(metrics["parameter_norm"]),
             # The optimizer's schedule waits while updates are left out.
@@ -94,7 +106,7 @@ class MetricLog:
         }
         if self.components:
             row["component_loss"] = self._component_losses(sums)
-        utilization = self.utilization(rate)
+        utilization = None if rate is None else self.utilization(rate)
         if utilization is not None:
             row["model_flops_utilization"] = utilization
         return row
@@ -113,6 +125,11 @@ class MetricLog:
             )
             if weight > 0
         }
+
+
+def _mean(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """NaN where nothing counted."""
+    return np.where(weight > 0, total, np.nan) / np.maximum(weight, 1e-9)
 
 
 def _finite(value: Any) -> Any:

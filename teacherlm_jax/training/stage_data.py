@@ -9,7 +9,7 @@ from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import pipeline
 from teacherlm_jax.training.placement import Placement
 from teacherlm_jax.training.stage import Stage
-from teacherlm_jax.training.validation import Validation
+from teacherlm_jax.training.validation import PREFIX, Validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,16 @@ def load(
             held_out, None, row_format, stage.batch_size, seed=0, num_epochs=1
         )
     return StageData(batches, _train_steps(stage, batches), digest, validation)
+
+
+def metric_names(data: StageData) -> set[str]:
+    """Names of what is measured at a checkpoint, by which the best can be kept."""
+    names = {"loss", "accuracy", "gradient_norm", "parameter_norm"}
+    names |= {f"loss/{component}" for component in data.batches.components}
+    if data.validation is not None:
+        measured = {"loss", "accuracy", *(f"loss/{name}" for name in data.validation.components)}
+        names |= {f"{PREFIX}{name}" for name in measured}
+    return names
 
 
 def _train_steps(stage: Stage, batches: batches_lib.MixtureBatches) -> int:

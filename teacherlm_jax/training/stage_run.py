@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 from etils import epath
 
 from teacherlm_jax.checkpoints import manager
@@ -73,6 +74,7 @@ class StageRun:
       watch: how it is watched.
       replica_seeds: where replicas are trained, what tells the dropout noise of each apart.
       validation: what is measured while training; None: nothing.
+      began: when this stage's wall-clock time began, by `time.monotonic`; None: when it is run.
     """
 
     stage: Stage
@@ -83,6 +85,7 @@ class StageRun:
     watch: Watch = Watch()
     replica_seeds: Sequence[int] | None = None
     validation: Validation | None = None
+    began: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +97,14 @@ class StageResult:
       rows: metric rows.
       evaluations: rows of validation metrics.
       seconds: wall-clock time, summed over restarts; what ran after the last save is not in it.
+      best_checkpoint: the folder of the best, where the policy keeps it.
     """
 
     params: Tree
     rows: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     seconds: float
+    best_checkpoint: str | None = None
 
 
 def run(
@@ -120,7 +125,7 @@ def run(
       CheckpointError: a checkpoint cannot be read or written.
       KeyboardInterrupt: Ctrl-C or SIGTERM came; the state up to there is saved.
     """
-    began = time.monotonic()
+    began = time.monotonic() if run.began is None else run.began
     stage = run.stage
     with manager.Checkpoints(run.directory / "checkpoints", run.policy) as checkpoints:
         session = _Session(run, checkpoints, began)
@@ -130,10 +135,12 @@ def run(
             state = loop.run(state, batches, first, _steps_of(stage), rng)
             with loop.measure("save"):
                 checkpoints.close()
+        best = checkpoints.best_step() if run.policy.keep_best else None
     # Again: a kill between the last save and here may have left no file, or a shorter one.
     session.write_metrics()
     log = session.log
-    return StageResult(state.params, log.rows, log.evaluations, session.seconds)
+    folder = None if best is None else str(run.directory / "checkpoints" / str(best))
+    return StageResult(state.params, log.rows, log.evaluations, session.seconds, folder)
 
 
 class _Session:
@@ -142,7 +149,7 @@ class _Session:
     def __init__(self, run: StageRun, checkpoints: manager.Checkpoints, began: float) -> None:
         self._run, self._checkpoints, self._began = run, checkpoints, began
         self._spent = 0.0
-        self._guard = guard.NonFiniteGuard(run.watch.max_skipped_in_row)
+        self._guard = guard.NonFiniteGuard(run.watch.max_skipped_in_row, self._keep_ids)
         self.log = metric_log.MetricLog(
             run.watch.log_period,
             lambda step: optimizer_lib.learning_rate_at(run.stage.optimizer, step),
@@ -226,6 +233,14 @@ class _Session:
         metrics = metric_log.at_checkpoint(self.log, step)
         self._checkpoints.save(step, state.params, rest, metadata, metrics)
         self.write_metrics()
+
+    def _keep_ids(self, step: int, ids: Sequence[str]) -> str:
+        """Writes all examples of a step that ends the run; hosts that end cannot wait for it."""
+        path = self._run.directory / f"non_finite_{step}.json"
+        if jax.process_index() == 0:
+            ledger.remove(path)
+            ledger.write_whole(path, json.dumps({"step": step, "examples": list(ids)}) + "\n")
+        return str(path)
 
     def write_metrics(self) -> None:
         """Writes the metric files whole, as far as the log goes."""

@@ -12,7 +12,8 @@ MODEL_DIR/STAGE/done.json           the ledger: written when the stage is done
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -20,6 +21,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import manager, restore
+from teacherlm_jax.checkpoints import policy as policy_lib
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.models.config import DecoderConfig
@@ -51,7 +53,7 @@ class Curriculum:
       save_policy: when to save.
       watch: how the run is watched.
       bos_id: token before every text; None: none.
-      initial_checkpoint_path: a `checkpoints` folder.
+      initial_checkpoint_path: a `checkpoints` folder, or the folder of one step in it.
       token_cache_dir: where token ids are kept, made once a task and read as needed; None: every
         start tokenizes everything, and holds it in memory.
       name_values: fills braces in the stages' mixture names: with {"world": 1},
@@ -102,10 +104,17 @@ class Curriculum:
         }
 
 
-def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
+def train(
+    curriculum: Curriculum, on_claimed: Callable[[epath.Path], object] = lambda folder: None
+) -> dict[str, dict[str, Any]]:
     """Trains what is not done yet; the same call goes on after an interrupt.
 
     Everything that can be wrong with data, folder and mesh is found before the first compile.
+
+    Args:
+      curriculum: what to train, and where.
+      on_claimed: called with MODEL_DIR once it is known that the curriculum can be trained, before
+        the first stage.
 
     Returns:
       The ledger: stage name -> {"step", "seconds", "params_digest", "tokens", ...}.
@@ -114,6 +123,7 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
       ValueError: bad configuration or data (see the message).
       KeyboardInterrupt: stopped, with everything saved; call again to go on.
     """
+    began = time.monotonic()
     folder = epath.Path(curriculum.model_dir)
     mesh = mesh_lib.make_mesh(curriculum.mesh)
     configuration = curriculum.configuration()
@@ -138,6 +148,7 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
 
     # Claimed last: a folder must not belong to a configuration that cannot be trained.
     hosts.on_first_host(f"claiming {folder}", claim_all)
+    on_claimed(folder)
     logging.info(
         "%d parameters, %s, %s.",
         parameter_count(boxed_params(Decoder(curriculum.model))),
@@ -146,7 +157,8 @@ def train(curriculum: Curriculum) -> dict[str, dict[str, Any]]:
     )
     while pending:
         checked = pending.pop(0)
-        entries[checked.stage.name] = _run_stage(curriculum, checked)
+        entries[checked.stage.name] = _run_stage(curriculum, checked, began)
+        began = time.monotonic()
     return {name: entry for name, entry in entries.items() if entry is not None}
 
 
@@ -207,6 +219,7 @@ def _check_stage(
         stage.row_length, f"stage {stage.name!r}: sum of task_feature_lengths"
     )
     data = stage_data.load(stage, name, curriculum.bos_id, loader)
+    policy_lib.check_best_metric(curriculum.save_policy, stage_data.metric_names(data))
     placement = dataclasses.replace(placement, components=data.batches.components)
     stage = dataclasses.replace(stage, train_steps=data.train_steps)
     configuration = {"mixture": name, "data_digest": data.digest}
@@ -238,7 +251,7 @@ def _source(curriculum: Curriculum, stage: Stage, previous: str | None) -> str |
     return source if "/" in source else str(inside)
 
 
-def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]:
+def _run_stage(curriculum: Curriculum, pending: _PendingStage, began: float) -> dict[str, Any]:
     stage, placement = pending.stage, pending.placement
 
     def start_params() -> Tree:
@@ -255,6 +268,7 @@ def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]
         policy=curriculum.save_policy,
         metadata={"model": dataclasses.asdict(curriculum.model), "stage": stage.name},
         watch=curriculum.watch,
+        began=began,
         validation=stage_data.validation(stage, pending.data, placement),
     )
     result = stage_run.run(run, pending.data.batches, start_params)
@@ -266,6 +280,7 @@ def _run_stage(curriculum: Curriculum, pending: _PendingStage) -> dict[str, Any]
         "tokens": sum(row["tokens"] for row in result.rows),
         "skipped": sum(row["skipped"] for row in result.rows),
         "final": {key: result.rows[-1][key] for key in ("loss", "accuracy")},
+        "best_checkpoint": result.best_checkpoint,
         "seconds": round(result.seconds, 3),
     }
     hosts.on_first_host(

@@ -38,12 +38,16 @@ class Validation:
     place: Callable[[Arrays], Any]
     rows: Sequence[int] | None = None
 
-    def run(self, params: Tree) -> dict[str, Any]:
+    def run(self, params: Tree, is_stopped: Callable[[], bool]) -> dict[str, Any] | None:
         """Mean loss and accuracy per weighted token; every example counts once.
+
+        Args:
+          params: of the model.
+          is_stopped: asked after each batch, on all hosts; True: give up.
 
         Returns:
           "validation_loss", "validation_accuracy", and where there are several components
-          "validation_component_loss": name -> loss.
+          "validation_component_loss": name -> loss. None where it was given up.
         """
         total: Any = None
         waiting: Any = None
@@ -52,6 +56,8 @@ class Validation:
             sums = self.sums_fn(params, placed)
             total = _added(total, waiting)  # Of the batch before, while this one runs.
             waiting = sums
+            if is_stopped():
+                return None
         total = _added(total, waiting)
         found: dict[str, Any] = {
             f"{PREFIX}{name}": float(total[name].total / max(total[name].weight, 1e-9))

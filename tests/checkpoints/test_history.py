@@ -62,20 +62,6 @@ def test_one_that_is_damaged_is_not_the_best(tmp_path):
     assert steps_and_best(tmp_path) == ([2, 3, 4, 5], 2)
 
 
-def test_a_metric_that_is_not_there_is_an_error_which_costs_nothing(tmp_path):
-    policy = SavePolicy(keep_best=1, best_metric="validation_loss")
-    with pytest.raises(
-        ValueError, match=r"'validation_loss', but .* have loss; name .*Step 1 is s"
-    ):
-        run(tmp_path, {1: 3.0}, policy)
-    assert steps_and_best(tmp_path)[0] == [1]
-    with pytest.raises(ValueError, match="'validation_loss', but checkpoints have no metrics"):
-        run(tmp_path / "none", {1: None}, policy)
-    # A save without it, as at a stop, is no error where others have it.
-    run(tmp_path / "some", {1: 2.0, 2: None}, policy, "validation_loss")
-    run(tmp_path / "some", {3: None}, policy)
-
-
 def test_foreign_metadata_is_no_history(tmp_path):
     run(tmp_path, {1: 3.0})
     path = tmp_path / "1" / "metadata" / "metadata"

@@ -73,3 +73,11 @@ def test_a_value_that_is_not_finite_is_kept_while_it_is_new_alone():
     policy = SavePolicy(keep=2, keep_best=2)
     assert kept(policy, [3.0, NAN, -math.inf, 5.0, 4.0, 6.0, 7.0]) == [1, 5, 6, 7]
     assert kept(policy, [NAN] * 6) == [5, 6]
+
+
+def test_a_metric_that_will_not_be_measured_is_refused_before_the_run():
+    policy = SavePolicy(keep_best=1, best_metric="validation_los")
+    with pytest.raises(ValueError, match=r"'validation_los'.*nearest are \['validation_loss'\]"):
+        policy_lib.check_best_metric(policy, ["loss", "validation_loss"])
+    policy_lib.check_best_metric(policy, ["validation_los"])
+    policy_lib.check_best_metric(SavePolicy(best_metric="nothing"), ["loss"])

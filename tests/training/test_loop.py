@@ -233,32 +233,67 @@ def test_parameters_that_are_not_finite_end_the_run_at_once():
 class FakeValidation:
     period = 4
 
-    def run(self, params):
-        return {"validation_loss": float(params)}
+    def run(self, params, is_stopped):
+        return None if is_stopped() else {"validation_loss": float(params)}
+
+
+def validated(on_step=None, **settings):
+    """A run with validation, whose state is an object that holds the number of updates."""
+    run = Run(**settings)
+    run.loop.validation = FakeValidation()
+
+    def step(at, arrays, rng):
+        if on_step is not None:
+            on_step(at.params + 1)
+        return types.SimpleNamespace(params=at.params + 1), metrics_of(at.params + 1)
+
+    run.loop.step_fn = step
+    run.start = lambda at: run.loop.run(
+        types.SimpleNamespace(params=at), run.batches, at, run.last, "noise"
+    )
+    return run
 
 
 def test_validation_comes_on_its_period_at_the_end_and_before_a_save():
-    run = Run(save_period=4)
-    run.loop.validation = FakeValidation()
-    seen = []
+    run = validated(save_period=4)
+    seen, saved = [], []
     run.loop.on_row = seen.append
-    evaluations = []
-    save = run.loop.save
-    run.loop.save = lambda step, state: (
-        save(step, state),
-        evaluations.append((step, len(run.log.evaluations))),
-    )
-    state = types.SimpleNamespace
-    run.loop.step_fn = lambda at, arrays, rng: (
-        state(params=at.params + 1),
-        metrics_of(at.params + 1),
-    )
-    run.loop.run(state(params=0), run.batches, 0, 10, "noise")
+    run.loop.save = lambda step, state: saved.append((step, len(run.log.evaluations)))
+    run.start(0)
     assert run.log.evaluations == [
         {"step": step, "validation_loss": float(step)} for step in (4, 8, 10)
     ]
-    assert evaluations == [(4, 1), (8, 2), (10, 3)]
+    assert saved == [(4, 1), (8, 2), (10, 3)]
     assert [row["step"] for row in seen] == [4, 4, 8, 8, 10, 10]
+
+
+@pytest.mark.parametrize("stop", [4, 8, 10])
+def test_an_evaluation_that_a_stop_prevented_is_made_up_for(stop):
+    def kill(step):
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = validated(on_step=kill)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after step {stop}"):
+        run.start(0)
+    assert all(row["step"] < stop for row in run.log.evaluations)
+    run.loop.step_fn = validated().loop.step_fn
+    run.start(stop)
+    assert [row["step"] for row in run.log.evaluations] == [4, 8, 10]
+
+
+def test_an_evaluation_gives_up_when_it_is_told_to_stop():
+    run = validated()
+    evaluate = run.loop.validation.run
+
+    def slow(params, is_stopped):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(params, is_stopped)
+
+    run.loop.validation.run = slow
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 4, which is saved"):
+        run.start(0)
+    assert run.log.evaluations == [] and run.saved_steps == [4]
 
 
 # Measures

@@ -3,7 +3,9 @@
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
+from teacherlm_jax.partitioning.rules import LOGICAL_AXIS_RULES
 from teacherlm_jax.training import loss as loss_lib
 from teacherlm_jax.training.loss import chunked_cross_entropy, cross_entropy
 
@@ -157,4 +159,5 @@ def test_chunks_are_as_long_as_a_devices_share_of_logits_allows(
 ):
     mesh = jax.sharding.AbstractMesh(tuple(sizes.values()), tuple(sizes))
     monkeypatch.setattr(jax.sharding, "get_abstract_mesh", lambda: mesh)
-    assert loss_lib._chunk_length(4, length, vocab_size) == expected
+    with nn.logical_axis_rules(list(LOGICAL_AXIS_RULES)):
+        assert loss_lib._chunk_length(4, length, vocab_size) == expected

@@ -1,6 +1,7 @@
 """Rows of metrics: exact over restarts, for one run and for replicas."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -44,16 +45,29 @@ def test_a_row_under_way_goes_on_in_a_later_process(stop):
         second.add(step, metrics_of(step), step == 10)
     assert len(second.rows) == 3
     for row, expected in zip(second.rows, whole.rows, strict=True):
-        rate = expected.pop("tokens_per_second")
-        assert row.pop("tokens_per_second") > 0 and rate > 0
+        # None where the row holds a process' first step alone, which compiles.
+        assert expected.pop("tokens_per_second") > 0
+        rate = row.pop("tokens_per_second")
+        assert rate is None if row["step"] == stop + 1 else rate > 0
         assert row == expected
 
 
-def test_a_step_without_weight_gives_a_row_of_zeros():
+def test_a_row_without_weight_has_no_loss():
+    """A loss of 0 would be the best of all."""
     log = MetricLog(1, lambda step: 0.1)
     nothing = WeightedSum(np.float32(0), np.float32(0))
     row = log.add(1, metrics_of(1) | {"loss": nothing, "accuracy": nothing}, False)
-    assert row["loss"] == row["accuracy"] == row["target_tokens"] == 0
+    assert row["loss"] is row["accuracy"] is None and row["target_tokens"] == 0
+    assert "loss" not in metric_log.at_checkpoint(log, 1)
+
+
+def test_what_is_no_step_counts_in_no_rate():
+    log = MetricLog(2, lambda step: 0.1)
+    log.add(1, metrics_of(1), False)
+    with log.paused():
+        time.sleep(0.5)
+    row = log.add(2, metrics_of(2), False)
+    assert row["tokens_per_second"] > 5 / 0.4
 
 
 def with_components(step, totals, weights, **changes):
@@ -90,7 +104,9 @@ def test_an_update_that_was_left_out_counts_for_nothing_but_its_tokens():
 
 def test_utilization_is_of_the_rate_of_tokens():
     log = MetricLog(1, lambda step: 0.1, utilization=lambda rate: rate / 1e6)
-    row = log.add(1, metrics_of(1), False)
+    first = log.add(1, metrics_of(1), False)
+    assert first["tokens_per_second"] is None and "model_flops_utilization" not in first
+    row = log.add(2, metrics_of(2), False)
     assert row["model_flops_utilization"] == row["tokens_per_second"] / 1e6
 
 

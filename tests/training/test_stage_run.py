@@ -1,5 +1,6 @@
 """A stage: resumed at any step it ends as if it had never stopped."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,10 +12,13 @@ import pytest
 from etils import epath
 
 from teacherlm_jax.checkpoints import manager
+from teacherlm_jax.data import batches as batches_lib
+from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.training import optimizer as optimizer_lib
-from teacherlm_jax.training import stage_run
+from teacherlm_jax.training import stage_run, stages
 from teacherlm_jax.training.stage import Stage
 from tests.training import tiny
+from tests.training.test_stages import FIRST, curriculum
 
 STEPS = 7
 OPTIMIZER = optimizer_lib.Muon(optimizer_lib.warmup_cosine(5e-3, STEPS, 2), 2e-2)
@@ -176,3 +180,77 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_over(
     damage(tmp_path / "checkpoints" / "3" / "params")
     with pytest.raises(manager.CheckpointError, match="checkpoints/3 cannot be read"):
         train(placement, tmp_path, not_called)
+
+
+# What watches a run
+
+
+def test_a_run_is_saved_by_minutes_watched_and_keeps_its_best(tmp_path, monkeypatch):
+    """Each part has tests of its own; here they are wired."""
+    clock = [0.0]
+    opened = manager.Checkpoints.__init__
+
+    def with_clock(self, directory, policy=None):
+        opened(self, directory, policy, clock=lambda: clock[0])
+
+    give = batches_lib.MixtureBatches.__call__
+
+    def ticking(self, step, rows=None):
+        clock[0] += 10.0
+        return give(self, step, rows)
+
+    monkeypatch.setattr(manager.Checkpoints, "__init__", with_clock)
+    monkeypatch.setattr(batches_lib.MixtureBatches, "__call__", ticking)
+    stage = dataclasses.replace(FIRST, eval_period=2, eval_split="train", train_steps=8)
+    settings = curriculum(
+        tmp_path,
+        stage,
+        # A minute is six batches, those of evaluations too.
+        save_policy=manager.SavePolicy(
+            period=1000, minutes=1.0, keep=1, keep_best=1, best_metric="validation_loss"
+        ),
+        watch=stage_run.Watch(2, profile_steps=(2, 4), peak_flops=1e12),
+    )
+    entry = stages.train(settings)["first"]
+    evaluations = [
+        json.loads(line) for line in (tmp_path / "first/validation.jsonl").read_text().splitlines()
+    ]
+    assert [row["step"] for row in evaluations] == [2, 4, 6, 8]
+    assert entry["best_checkpoint"] == str(tmp_path / "first/checkpoints/8")
+    saved = sorted(int(path.name) for path in (tmp_path / "first/checkpoints").iterdir())
+    assert saved[-1] == 8
+    assert any((tmp_path / "first").glob("events.out.tfevents.*"))
+    assert list((tmp_path / "first/profile").rglob("*.xplane.pb"))
+    rows = [
+        json.loads(line) for line in (tmp_path / "first/metrics.jsonl").read_text().splitlines()
+    ]
+    assert all(row["model_flops_utilization"] > 0 for row in rows[1:])
+    marks = json.loads(next((tmp_path / "first/goodput").glob("*_?.json")).read_text())["marks"]
+    # By minutes, and the last step.
+    assert len(marks) >= 2 and marks[-1][0] == 8
+
+
+def test_the_best_are_kept_by_what_will_be_measured(tmp_path):
+    policy = manager.SavePolicy(keep_best=1, best_metric="validation_loss")
+    with pytest.raises(ValueError, match=r"validation_\* needs Stage.eval_period"):
+        stages.train(curriculum(tmp_path / "new", FIRST, save_policy=policy))
+    assert not (tmp_path / "new").exists()
+
+
+def test_updates_left_out_are_counted_over_a_restart(tmp_path, monkeypatch):
+    # The first update makes the parameters so large that no loss after it is finite.
+    huge = dataclasses.replace(FIRST, optimizer=optimizer_lib.SGD(1e15, clip_norm=None))
+    settings = curriculum(tmp_path, huge, watch=stage_run.Watch(1, max_skipped_in_row=4))
+    give = batches_lib.MixtureBatches.__call__
+
+    def stopping(self, step, rows=None):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return give(self, step, rows)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(batches_lib.MixtureBatches, "__call__", stopping)
+        stages.train(settings)
+    message = r"at step 5 .*, the 4th update in a row; .*checkpoint is step [34]\."
+    with pytest.raises(NonFiniteError, match=message):
+        stages.train(settings)
