@@ -191,9 +191,8 @@ def test_one_bad_replica_ends_the_run_and_long_lists_of_examples_are_cut():
 
 
 def bad_between(first, last):
-    return lambda step: metrics_of(
-        step, **({"loss": np.float32(np.nan)} if first <= step <= last else {})
-    )
+    nan = {"loss": np.float32(np.nan)}
+    return lambda step: metrics_of(step, **(nan if first <= step <= last else {}))
 
 
 def test_updates_that_are_not_finite_are_counted_and_the_run_goes_on():
@@ -260,9 +259,8 @@ def test_validation_comes_on_its_period_at_the_end_and_before_a_save():
     run.loop.on_row = seen.append
     run.loop.save = lambda step, state: saved.append((step, len(run.log.evaluations)))
     run.start(0)
-    assert run.log.evaluations == [
-        {"step": step, "validation_loss": float(step)} for step in (4, 8, 10)
-    ]
+    expected = [{"step": step, "validation_loss": float(step)} for step in (4, 8, 10)]
+    assert run.log.evaluations == expected
     assert saved == [(4, 1), (8, 2), (10, 3)]
     assert [row["step"] for row in seen] == [4, 4, 8, 8, 10, 10]
 
