@@ -33,10 +33,11 @@ def tokenized_rows(task: seqio.Task, split: str, limit: int | None = None) -> It
       A row an example; a feature that the task lacks is empty.
 
     Raises:
-      ValueError: the task has no such split.
+      ValueError: the task has no such split, or a token that is not in its vocabulary.
     """
     check_split(task, split)
     dataset = _dataset(task, split)
+    done = 0
     if limit is not None:
         dataset = dataset.take(limit)
     names = [name for name in ("inputs", "targets") if name in dataset.element_spec]
@@ -51,8 +52,25 @@ def tokenized_rows(task: seqio.Task, split: str, limit: int | None = None) -> It
             if isinstance(ragged, tf.Tensor):  # Where the pipeline knows one length for all rows.
                 ragged = tf.RaggedTensor.from_tensor(ragged)
             ids, ends = ragged.values.numpy(), ragged.row_splits.numpy()
+            _check_ids(task, f"{task.name}/{split}", done, name, ids, ends)
             rows[name] = np.split(ids.astype(np.int32), ends[1:-1])
         yield from itertools.zip_longest(rows["inputs"], rows["targets"], fillvalue=nothing)
+        done += max(map(len, rows.values()))
+
+
+def _check_ids(
+    task: seqio.Task, table: str, first: int, feature: str, ids: np.ndarray, ends: np.ndarray
+) -> None:
+    """Checks that ids are those of a vocabulary; JAX would take the nearest row for another."""
+    size = task.output_features[feature].vocabulary.vocab_size
+    wrong = np.flatnonzero((ids < 0) | (ids >= size))
+    if size and len(wrong):
+        row = first + int(np.searchsorted(ends, wrong[0], side="right")) - 1
+        raise ValueError(
+            f"{table}:{row} has token id {int(ids[wrong[0]])} in {feature}, but those of its "
+            f"vocabulary go from 0 to {size - 1}: mend the task's preprocessors, or the vocab_size "
+            "of its vocabulary."
+        )
 
 
 def _dataset(task: seqio.Task, split: str) -> tf.data.Dataset:

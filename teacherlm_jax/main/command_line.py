@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
 import teacherlm_jax
+from teacherlm_jax.main import terminal
 from teacherlm_jax.main.gin_search import (
     ConfigurationError,
     did_you_mean,
@@ -62,7 +63,7 @@ _CHATTER = re.compile(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `teacherlm`; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    argv, is_program = (sys.argv[1:], True) if argv is None else (list(argv), False)
     parser = _Parser(prog="teacherlm")
     width = max(map(len, COMMANDS)) + 2
     table = "\n".join(f"  {name:{width}}{summary}" for name, summary in COMMANDS.items())
@@ -75,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = did_you_mean(arguments.command, COMMANDS) or f" Commands: {', '.join(COMMANDS)}."
         return complain(f"there is no command {arguments.command}.{hint}")
     module = importlib.import_module(f"teacherlm_jax.main.{arguments.command}")
-    return int(module.main(argv[1:]) or 0)
+    status = int(module.main(argv[1:]) or 0)
+    return terminal.leave(status) if is_program and status == EXIT_INTERRUPTED else status
 
 
 def run_command(
@@ -207,15 +209,15 @@ def without_chatter() -> Iterator[None]:
     written appears when the block ends.
     """
     sys.stderr.flush()
-    terminal = os.dup(2)
+    terminal_stream = os.dup(2)
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
+            os.dup2(terminal_stream, 2)
+            os.close(terminal_stream)
             written.seek(0)
             rest = [line for line in written if not _CHATTER.match(line)]
             sys.stderr.write(b"".join(rest).decode(errors="replace"))

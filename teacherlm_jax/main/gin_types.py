@@ -44,7 +44,15 @@ def check_types(known: Sequence[Known]) -> None:
             continue
         hint = _hints(item.meaning.target).get(item.statement.parameter, Any)
         value = item.statement.value
+        passed: list[str] = []
         while isinstance(value, MacroUse) and value.name in macros:
+            if value.name in passed:
+                circle = " -> ".join([*passed, value.name])
+                raise ConfigurationError(
+                    f"{item.statement.where}: the macro {circle} goes in a circle; give one of "
+                    "them a value."
+                )
+            passed.append(value.name)
             value = macros[value.name]
         if not _fits(value, hint):
             raise ConfigurationError(

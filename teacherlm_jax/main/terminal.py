@@ -70,5 +70,24 @@ def log_to_terminal(debug: bool) -> None:
         absl_logging.set_verbosity(absl_logging.DEBUG)
         return
     handler.addFilter(_OnlyOurs())
+    # What Orbax' reads of a damaged checkpoint leave behind; our own error says what they found.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     quiet = sys.stderr.isatty()
     absl_logging.set_verbosity(absl_logging.WARNING if quiet else absl_logging.INFO)
+
+
+def leave(status: int) -> int:
+    """Ends the program at once, after an interrupt, with all that was printed.
+
+    XLA may be compiling in threads of its own, which crash where Python ends beneath them. Hosts of
+    a run part in order instead, for the others' sake.
+
+    Returns:
+      The status, where there are other hosts.
+    """
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        return status
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,7 +1,7 @@
 """`teacherlm train`: trains a model through the stages of a gin file."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.main.command_line import run_command
@@ -20,12 +20,17 @@ def run() -> None:
     print()
     for name, entry in done.items():
         print(
-            f"  {name}: {entry['step']} steps, loss {entry['final']['loss']:.3f} per token, "
+            f"  {name}: {entry['step']} steps, {_loss(entry)}, "
             f"{entry['seconds']:.0f} s, {entry['checkpoint']}"
             + (f", the best {entry['best_checkpoint']}" if entry["best_checkpoint"] else "")
         )
     print(f"\nWhere the time went:\n\n{_times(model_dir, done)}", end="")
     print(f"\n  Next: teacherlm annotate --gin.CHECKPOINT_DIR={last} --gin.OUTPUT_DIR=FOLDER")
+
+
+def _loss(entry: Mapping[str, Any]) -> str:
+    loss = entry["final"]["loss"]
+    return "no loss (every update was left out)" if loss is None else f"loss {loss:.3f} per token"
 
 
 def _times(model_dir: Any, names: Iterable[str]) -> str:

@@ -66,7 +66,8 @@ class NonFiniteGuard:
         raise NonFiniteError(
             f"{what}{count}; it must be finite. "
             + (f"The last good checkpoint is step {saved}. " if saved else "Nothing is saved. ")
-            + f"Lower the learning rate or the gradient clip, or look at these examples.{where}"
+            + "Lower the learning rate or the gradient clip, in a new folder that starts from "
+            f"there (INITIAL_CHECKPOINT_PATH), or look at these examples.{where}"
         )
 
 

@@ -111,14 +111,14 @@ class Loop:
           KeyboardInterrupt: Ctrl-C or SIGTERM came; the state up to there is saved.
         """
         held: tuple[int, list[str], Any] | None = None
-        saved = first
+        stored = good = first
         steps = _prefetched(batches, self.rows, self.place, range(first, last), self.measure)
         with Progress(self.description, last, done=first) as progress, self.agreement.listening():
 
             def record() -> None:
                 nonlocal held
                 if held is not None:
-                    self._record(*held, saved=saved, progress=progress, last=last)
+                    self._record(*held, saved=good, progress=progress, last=last)
                 held = None
 
             # A process that was stopped before it could evaluate left that to this one.
@@ -135,12 +135,17 @@ class Loop:
                 if not decision.stop and self._is_validated(done, last):
                     record()
                     decision = self._validate(done, state)
-                if self.is_due(done) or decision.stop or decision.save:
+                is_due = self.is_due(done) or decision.save
+                if is_due or decision.stop:
                     record()
+                # While updates are left out nothing new is learned, and what the parameters were
+                # spoilt by may be in them: older checkpoints are not pushed out by such ones.
+                is_good = self.guard.in_row == 0
+                if decision.stop or done == last or is_due and is_good:
                     with self._apart("save"):
                         self.save(done, state)
-                    saved = done
-                self.heartbeat(done, saved)
+                    stored, good = done, done if is_good else good
+                self.heartbeat(done, stored)
                 if decision.stop:
                     raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
             record()

@@ -1,6 +1,7 @@
 """A stage of training: what it trains on, for how long, with which optimizer, from where."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,18 +70,34 @@ class Stage:
         }
         check_whole(owner, batch_size=self.batch_size, microbatches=self.microbatches, **optional)
         check_whole(owner, least=0, seed=self.seed, cap_seed=self.cap_seed)
+        if self.seed >= 2**63:
+            raise ValueError(f"{owner}: seed = {self.seed}, but it must be below 2^63.")
+        self._check_lengths(owner)
+        if not (isinstance(self.z_loss, int | float) and 0 <= self.z_loss < math.inf):
+            raise ValueError(f"{owner}: z_loss = {self.z_loss!r}, but it must be 0 or more.")
         if self.train_steps is None and self.num_epochs is None:
             raise ValueError(
                 f"{owner}: train_steps and num_epochs are both None, so it would never end; give "
                 "one of them."
             )
-        if not isinstance(self.name, str) or not self.name or "/" in self.name:
-            raise ValueError(f"stage name {self.name!r} must be text without '/'.")
+        is_name = isinstance(self.name, str) and self.name not in ("", ".", "..")
+        if not is_name or "/" in self.name:
+            raise ValueError(f"stage name {self.name!r} must be text without '/', and no '..'.")
         if not hasattr(self.optimizer, "build"):
             raise ValueError(
                 f"stage {self.name!r}: optimizer = {self.optimizer!r}; bind one of "
                 "training.optimizer, as in @optimizer.Muon()."
             )
+        _check_rate(owner, self.optimizer)
+
+    def _check_lengths(self, owner: str) -> None:
+        lengths = self.task_feature_lengths
+        if not isinstance(lengths, Mapping) or not lengths.keys() <= {"inputs", "targets"}:
+            raise ValueError(
+                f"{owner}: task_feature_lengths = {lengths!r}, but it must be a dict with the "
+                "lengths of 'inputs', 'targets' or both."
+            )
+        check_whole(f"{owner}: task_feature_lengths", least=0, **lengths)
 
     @property
     def row_length(self) -> int:
@@ -91,6 +108,18 @@ class Stage:
         """JSON values of all that decides the parameters that come out."""
         described = describe(self, self.train_steps or _STEPS_WHERE_UNKNOWN)
         return {name: value for name, value in described.items() if name not in _FREE}
+
+
+def _check_rate(owner: str, optimizer: optimizer_lib.Optimizer) -> None:
+    """A schedule that gin did not call, or that cannot be called, is found before anything runs."""
+    try:
+        optimizer_lib.learning_rate_at(optimizer, 0)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{owner}: the learning rate of {type(optimizer).__name__} gives no number at step 0 "
+            f"({error}); bind a number, or a schedule with brackets, as in "
+            "@schedules.warmup_constant()."
+        ) from error
 
 
 # What a restart may change: it changes rounding, or what is looked at.

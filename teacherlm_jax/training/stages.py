@@ -12,6 +12,7 @@ MODEL_DIR/STAGE/done.json           the ledger: written when the stage is done
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, parameter_count
-from teacherlm_jax.partitioning import hosts
+from teacherlm_jax.partitioning import hosts, preflight
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.training import stage as stage_lib
@@ -38,6 +39,9 @@ from teacherlm_jax.training.stage import Stage
 Tree = Any
 
 DONE_NAME = "done.json"
+
+# Between the first and the last host to have read all data.
+_LONGEST_READING_SECONDS = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,12 @@ class Curriculum:
     name_values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("model_dir", "token_cache_dir"):
+            path = getattr(self, name)
+            if path is not None and not os.fspath(path):
+                raise ValueError(f"Curriculum.{name} is empty text: name a folder.")
+            if path is not None:
+                object.__setattr__(self, name, os.path.expanduser(os.fspath(path)))
         if not self.stages:
             raise ValueError("a curriculum needs at least one stage; bind Curriculum.stages.")
         known: set[str] = {stage_lib.PREVIOUS}
@@ -138,6 +148,9 @@ def train(
         else:
             logging.info("Stage %s is done; passing over it.", stage.name)
         previous = stage.name
+    # Hosts that read other data would train on a mixture of both. A host that is late reads still.
+    facts = {f"data of stage {one.stage.name}": one.data.digest for one in pending}
+    preflight.check(facts, timeout_seconds=_LONGEST_READING_SECONDS)
     for checked in pending:
         claim.check_folder(folder / checked.stage.name, checked.configuration)
 
@@ -165,7 +178,14 @@ def train(
 def read_done(folder: epath.Path, stage: str) -> dict[str, Any] | None:
     """The ledger's entry of a stage, None where it is not done."""
     path = folder / stage / DONE_NAME
-    return json.loads(ledger.read_text(path)) if ledger.is_complete(path) else None
+    if not ledger.is_complete(path):
+        return None
+    entry: dict[str, Any] = json.loads(ledger.read_text(path))
+    # Where it lies now: a folder may have been moved.
+    checkpoints = folder / stage / "checkpoints"
+    best = entry.get("best_checkpoint")
+    where = {"best_checkpoint": best and str(checkpoints / epath.Path(best).name)}
+    return {**entry, "checkpoint": str(checkpoints), **where}
 
 
 @dataclasses.dataclass(frozen=True)

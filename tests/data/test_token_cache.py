@@ -144,7 +144,7 @@ def test_a_token_that_its_vocabulary_has_no_room_for_is_named(tmp_path):
     for wrong in (2**16, -1):
         rows = rows_of(5)
         rows[3]["targets"][0] = wrong
-        with pytest.raises(ValueError, match=r"cached/train:3 has token ids .* go from 0 to 258"):
+        with pytest.raises(ValueError, match=r"cached/train:3 has token id .* go from 0 to 258"):
             cached_table(task_of(rows), "train", tmp_path)
 
 

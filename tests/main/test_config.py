@@ -36,6 +36,7 @@ def test_a_sound_file_is_fine_and_says_what_a_run_needs(files, capsys):
         ("DISH = 'soup'", "a.gin:3: the macro DISH is used nowhere"),
         ("kitchen.bake.name = %DSH\nDISH = 'soup'", "a.gin:4: the macro DISH is used nowhere"),
         ("include 'b.gin'", "a.gin:3: .*b.gin"),
+        ("DISH = %DISH\nkitchen.bake.name = %DISH", "the macro DISH -> DISH goes in a circle"),
         ("kitchen.bke.name = 1", "has no bke. Did you mean bake?"),
         ("kitchen.bake.name = [", "never closed"),
     ],
