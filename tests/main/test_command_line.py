@@ -1,7 +1,7 @@
 import argparse
 import os
-import resource
 import pathlib
+import resource
 import shlex
 import socket
 import subprocess
