@@ -65,7 +65,7 @@ def record_ids(folder: str) -> None:
                 stream.write(json.dumps([step, ids]) + "\n")
         return ids, arrays
 
-    batches.MixtureBatches.__call__ = recorded  # type: ignore[method-assign]
+    batches.MixtureBatches.__call__ = recorded
 
 
 def main() -> None:

@@ -93,14 +93,8 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
         "torch": side_by_side.torch_matrix_product(dtype, size),
     }
     taken = side_by_side.measure(calls, arguments.rounds)
-    products = {library: taken[library] for library in ("jnp", "torch")}
-    peak = side_by_side.peak_rate(products, size, dtype)
     work = batch * length, shape.flops(batch, length)
-    print(side_by_side.HEADING)
-    for side in ("ours", "transformers"):
-        faults = side_by_side.page_faults(calls[side])
-        versus = None if side == "ours" else taken["ours"]
-        print(side_by_side.row(side, taken[side], versus, work, peak, faults))
+    side_by_side.report(calls, taken, work, size, dtype)
 
 
 def main() -> None:

@@ -215,3 +215,27 @@ def peak_rate(times: Mapping[str, list[float]], size: int, dtype: str) -> float:
     text = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in rates.items())
     print(f"matrix rate of this machine in GFLOP/s: {text} ({size}^3, {dtype})")
     return max(rates.values())
+
+
+def report(
+    calls: Mapping[str, Callable[[], Any]],
+    taken: Mapping[str, list[float]],
+    work: tuple[int, float],
+    size: int,
+    dtype: str,
+) -> None:
+    """Prints the machine's matrix rates, and a line for ours and for transformers.
+
+    Args:
+      calls: of "ours" and "transformers".
+      taken: seconds of these, and of the products "jnp" and "torch", as `measure` gives them.
+      work: tokens and operations of one round.
+      size: of the products' matrices.
+      dtype: of the products.
+    """
+    products = {library: taken[library] for library in ("jnp", "torch")}
+    peak = peak_rate(products, size, dtype)
+    print(HEADING)
+    for side in ("ours", "transformers"):
+        versus = None if side == "ours" else taken["ours"]
+        print(row(side, taken[side], versus, work, peak, page_faults(calls[side])))
