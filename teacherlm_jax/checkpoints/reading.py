@@ -15,9 +15,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
 from teacherlm_jax.checkpoints.errors import CheckpointError, StorageError, is_of_storage, reason
+from teacherlm_jax.partitioning import hosts
 
 Tree = Any
 Result = TypeVar("Result")
@@ -139,7 +139,4 @@ def check_same_steps(directory: epath.Path, steps: list[int]) -> None:
 
 def gathered(mine: Any) -> np.ndarray:
     """Whole numbers (32 bits) of every host; the axis of hosts comes first."""
-    mine = np.asarray(mine, np.int32)
-    if jax.process_count() == 1:
-        return mine[None]
-    return np.asarray(multihost_utils.process_allgather(mine))
+    return hosts.gathered(np.asarray(mine, np.int32))

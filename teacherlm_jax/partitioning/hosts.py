@@ -15,7 +15,9 @@ none of them set the process is the whole run.
 
 from __future__ import annotations
 
+import functools
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -23,6 +25,8 @@ import jax
 import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpy.typing import ArrayLike
 
 from teacherlm_jax.partitioning import cluster, roll_call
 
@@ -121,10 +125,8 @@ def on_first_host(what: str, work: Callable[[], object]) -> None:
             work()
         except Exception as error:
             failure = error
-    if jax.process_count() > 1:
-        failed = multihost_utils.broadcast_one_to_all(np.asarray(failure is not None))
-        if failed and failure is None:
-            raise RuntimeError(f"{what} failed on the first host, whose own output says why.")
+    if gathered(failure is not None)[0] and failure is None:
+        raise RuntimeError(f"{what} failed on the first host, whose own output says why.")
     if failure is not None:
         raise failure
 
@@ -174,16 +176,46 @@ def on_every_host(what: str, work: Callable[[], Result]) -> Result:
 
 def _failed_hosts(failed: bool) -> list[int]:
     """Tells the other hosts how this one fared; returns those that failed."""
-    if jax.process_count() == 1:
-        return []
-    found = multihost_utils.process_allgather(np.asarray(failed))
-    return [int(host) for host in np.flatnonzero(found)]
+    return [int(host) for host in np.flatnonzero(gathered(failed))]
 
 
 def wait_for_all(what: str) -> None:
-    """Returns when every host has come here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
+    """Returns when every host has come here.
+
+    Raises:
+        RuntimeError: hosts wait for different things.
+    """
+    names_H = gathered(zlib.crc32(what.encode()) >> 1)  # 31 bits
+    if (names_H != names_H[0]).any():
+        raise RuntimeError(f"this host waits for {what!r}, and another for something else.")
+
+
+def gathered(mine: ArrayLike) -> np.ndarray:
+    """What every host has, the axis of hosts first; every host must call this.
+
+    JAX' own gathers return when one device of a host is done. A process that ended then would leave
+    its other devices, and those of other hosts, waiting for each other for ever: here all are done.
+
+    Args:
+        mine: numbers of this host, of one shape and type on all; JAX makes 64 bits 32.
+    """
+    values = np.asarray(mine)
+    values = values.astype(jax.dtypes.canonicalize_dtype(values.dtype))
+    if jax.process_count() == 1:
+        return values[None]
+    mesh, gather = _gather()
+    spec = PartitionSpec("hosts")
+    everywhere = gather(multihost_utils.host_local_array_to_global_array(values[None], mesh, spec))
+    return np.asarray(jax.block_until_ready(everywhere).addressable_data(0))
+
+
+@functools.cache
+def _gather() -> tuple[Mesh, Callable[[jax.Array], jax.Array]]:
+    """The hosts and their devices, and a function that gives all hosts' parts to each device."""
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    mesh = Mesh(np.array(devices).reshape(jax.process_count(), -1), ("hosts", "devices"))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return mesh, jax.jit(lambda parts: parts, out_shardings=everywhere)
 
 
 def _read_cluster(environment: Mapping[str, str]) -> cluster.Cluster:

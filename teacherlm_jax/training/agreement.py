@@ -14,7 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+
+from teacherlm_jax.partitioning import hosts
 
 _SECONDS_BETWEEN = 2.0
 
@@ -75,7 +76,7 @@ class Agreement:
             failure = error
         seconds = time.monotonic() - self._asked_at
         mine = [self.stop_requested, self.is_time_to_save(), failure is not None, seconds]
-        asked_H4 = multihost_utils.process_allgather(np.asarray(mine))
+        asked_H4 = hosts.gathered(mine)
         per_step = float(asked_H4[:, 3].max()) / self._interval
         self._interval = self._countdown = int(
             np.clip(_SECONDS_BETWEEN / max(per_step, 1e-6), 1, 1000)

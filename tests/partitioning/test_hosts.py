@@ -9,6 +9,7 @@ import textwrap
 import time
 
 import jax
+import numpy as np
 import pytest
 
 from launch import local_launch
@@ -202,6 +203,13 @@ _AGREE = """
         hosts.on_every_host("reading", lambda: fail() if host else None)
     except Exception as error:
         print(type(error).__name__, error)
+
+    assert hosts.gathered([host, 2**31 - 1]).tolist() == [[h, 2**31 - 1] for h in range(3)]
+    hosts.wait_for_all("the end")
+    try:
+        hosts.wait_for_all("itself" if host else "another")
+    except RuntimeError as error:
+        print(error)
 """
 
 
@@ -209,15 +217,23 @@ def test_one_host_writes_for_all_and_all_hear_of_a_failure(tmp_path):
     result, _ = _launch(_AGREE, tmp_path, processes=3)
     assert result.exit_codes == [0, 0, 0], result.outputs
     lines = [output.splitlines() for output in result.outputs]
-    assert [error for *_, error in lines] == [
+    assert [error for _, error, _ in lines] == [
         "RuntimeError reading failed on host 1, 2, whose own output says why.",
         *2 * ["OSError disk full"],
     ]
-    assert [error for error, _ in lines] == [
+    assert [error for *_, error in lines] == [
+        "this host waits for 'another', and another for something else.",
+        *2 * ["this host waits for 'itself', and another for something else."],
+    ]
+    assert [error for error, *_ in lines] == [
         "OSError disk full",
         *2
         * ["RuntimeError writing the ledger failed on the first host, whose own output says why."],
     ]
+
+
+def test_one_process_gathers_from_itself_alone():
+    np.testing.assert_array_equal(hosts.gathered([1, 2]), [[1, 2]])
 
 
 def test_hosts_that_do_not_end_in_time_are_stopped():
