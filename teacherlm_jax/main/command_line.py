@@ -38,6 +38,7 @@ COMMANDS = {
     "evaluate": "evaluate a checkpoint by rank classification",
     "config": "check, explain and compare configurations",
     "convert": "import public weights, export ours, compare the two",
+    "data": "list, show, mirror, cache and clean data",
     "students": "train and compare the students of each arm",
     "models": "list the models that there are gin files for",
 }

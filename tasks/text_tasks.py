@@ -1,0 +1,65 @@
+"""What tasks over the catalogue share: features, sources, and the steps after the text is made.
+
+Text tasks have `inputs` and `targets` as text; tokens come from the default vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import seqio
+
+from teacherlm_jax.data.dataset_source import DatasetSource
+from teacherlm_jax.data.default_vocabulary import DEFAULT
+from teacherlm_jax.data.row_rendering import RawRow, rendered
+from teacherlm_jax.tasks.catalogue.dataset import Dataset
+
+
+def source(dataset: Dataset, **arguments: Any) -> DatasetSource:
+    """The seqio source of a data set of the catalogue; see `DatasetSource` for the arguments."""
+    return DatasetSource(
+        dataset.name,
+        arguments.pop("splits", dataset.splits),
+        tfds=dataset.tfds,
+        hub=dataset.hub,
+        manual=dataset.manual,
+        counts=dataset.counts,
+        **arguments,
+    )
+
+
+def features(add_eos: bool = True) -> dict[str, seqio.Feature]:
+    """Inputs and targets in the default vocabulary."""
+    return {
+        "inputs": seqio.Feature(DEFAULT, add_eos=False, required=False),
+        "targets": seqio.Feature(DEFAULT, add_eos=add_eos),
+    }
+
+
+def add_training_task(
+    name: str,
+    source: seqio.DataSource,
+    make_examples: Callable[[RawRow], Iterable[Mapping[str, Any]]],
+) -> seqio.Task:
+    """Registers a task whose rows become `id`, `inputs` and `targets`, and end with EOS.
+
+    Args:
+      name: the task's.
+      source: gives rows as `row_rendering` says.
+      make_examples: a row's examples, each with the texts id, inputs and targets.
+    """
+    import tensorflow as tf
+
+    text = tf.TensorSpec((), tf.string)
+    return seqio.TaskRegistry.add(
+        name,
+        source=source,
+        output_features=features(),
+        preprocessors=[
+            rendered(make_examples, {"id": text, "inputs": text, "targets": text}),
+            seqio.preprocessors.tokenize,
+            seqio.CacheDatasetPlaceholder(),
+            seqio.preprocessors.append_eos,
+        ],
+    )
