@@ -284,7 +284,8 @@ def _parse_flags(
     )
     add_gin_search_paths(parser)
     _add_debug(parser)
-    rewritten = [_rewrite(argument) for argument in argv]
+    # argparse knows no flag whose name holds the name of what it sets.
+    rewritten = [re.sub(r"^--gin\.", "--gin_bindings=", argument) for argument in argv]
     if {"-h", "--help"} & set(rewritten):
         parser.epilog = "\n\n".join(_describe(file) for file in default_gin_files)
     return parser.parse_args(rewritten)
@@ -304,13 +305,6 @@ def add_gin_search_paths(parser: argparse.ArgumentParser) -> None:
 def gin_search_paths(flags: argparse.Namespace) -> list[str]:
     """The folders of `--gin_search_paths`, in order."""
     return [part for text in flags.gin_search_paths or [] for part in text.split(",") if part]
-
-
-def _rewrite(argument: str) -> str:
-    """`--gin.NAME=VALUE` as argparse knows it."""
-    if not argument.startswith("--gin."):
-        return argument
-    return f"--gin_bindings={argument.removeprefix('--gin.')}"
 
 
 def _describe(gin_file: str) -> str:
