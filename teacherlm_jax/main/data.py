@@ -11,7 +11,9 @@ from typing import Any
 
 from teacherlm_jax.main.command_line import run_plain_command
 
-SUBCOMMANDS: dict[str, tuple[str, str]] = {}
+SUBCOMMANDS: dict[str, tuple[str, str]] = {
+    "list": ("data_list", "list tasks and mixtures: sizes, sources, what is here"),
+}
 """Name -> (module of this package, one line of help)."""
 
 
