@@ -1,0 +1,1 @@
+"""Muffin: the data sets of FLAN, each in templates of our own."""
