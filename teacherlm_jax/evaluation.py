@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from teacherlm_jax.checkpoints import restore
-from teacherlm_jax.data import claim, ledger, pipeline
+from teacherlm_jax.data import claim, data_setup, ledger, pipeline
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.models.config import DecoderConfig
@@ -230,6 +230,7 @@ class CheckpointEvaluation:
       max_length: most tokens of prompt and option; longer ones are an error.
       batch_size: questions that are scored together; does not change the result.
       mesh: sizes of the mesh axes. Replicas are scored together on one device.
+      data: what tasks over public data read when their data is read; None: as the process has it.
     """
 
     checkpoint_dir: str
@@ -241,6 +242,7 @@ class CheckpointEvaluation:
     max_length: int = 128
     batch_size: int = 128
     mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
+    data: data_setup.DataSetup | None = None
 
     @property
     def policy(self) -> ScoringPolicy:
@@ -260,6 +262,8 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
         something else.
     """
     hosts.check_alone("an evaluation")
+    if settings.data is not None:
+        settings.data.apply()
     pipeline.check_vocabulary(
         settings.mixture_or_task_name, settings.model.vocab_size, settings.bos_id
     )

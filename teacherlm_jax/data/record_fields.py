@@ -8,10 +8,12 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from teacherlm_jax.data.row_rendering import RowError
+
 MAX_CHOICES = len(string.ascii_uppercase)
 
 
-class RecordError(ValueError):
+class RecordError(RowError):
     """A record breaks a constraint; the message says where, which field, the value and why."""
 
 
@@ -49,22 +51,26 @@ def check_text(name: str, value: Any, *, required: bool) -> None:
 
 
 def check_choices(choices: Any) -> None:
-    """Raises unless the value is a list of 2 to `MAX_CHOICES` texts, none blank."""
+    """Raises unless the value is a list of no texts or of 2 to `MAX_CHOICES`, none blank."""
     if not isinstance(choices, list | tuple):
         raise RecordError(
             f"field 'choices' is {short(choices)}, of type {type(choices).__name__}; it must be a"
             " list of strings."
         )
-    if not 2 <= len(choices) <= MAX_CHOICES:
+    if len(choices) == 1 or len(choices) > MAX_CHOICES:
         raise RecordError(
-            f"field 'choices' has {len(choices)} options; it must have 2 to {MAX_CHOICES}."
+            f"field 'choices' has {len(choices)} options; it must have 2 to {MAX_CHOICES}, or none"
+            " where the answer is open."
         )
     for index, choice in enumerate(choices):
         check_text(f"choices[{index}]", choice, required=True)
 
 
 def check_answer(answer: Any, num_choices: int) -> None:
-    """Raises unless the value is the letter of one of the choices."""
+    """Raises unless the value is the letter of one of the choices; without any, a text."""
+    if num_choices == 0:
+        check_text("answer", answer, required=True)
+        return
     letters = string.ascii_uppercase[:num_choices]
     if not isinstance(answer, str) or len(answer) != 1 or answer not in letters:
         raise RecordError(

@@ -1,9 +1,9 @@
 """TeacherData records: one question with its answer and up to three explanations, as JSON lines.
 
-A record is what annotation reads and writes and what students train on: a multiple-choice question
-and the three kinds of explanation of TeacherLM (He et al. 2023, arXiv 2310.19019). Everything that
-enters is validated here, once, with errors that name the file, the line, the field, the value and
-the constraint.
+A record is what annotation reads and writes and what students train on: a question, with options or
+with an open answer, and the three kinds of explanation of TeacherLM (He et al. 2023, arXiv
+2310.19019). Everything that enters is validated here, once, with errors that name the file, the
+line, the field, the value and the constraint.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def content_id(question: str, choices: Sequence[str], answer: str) -> str:
 
     Args:
         question: the question's text.
-        choices: the texts of the options, in order.
-        answer: the letter of the right option.
+        choices: the texts of the options, in order; none where the answer is open.
+        answer: the letter of the right option; an open answer's text.
     """
     content = json.dumps([question, list(choices), answer], ensure_ascii=True)
     return hashlib.sha256(content.encode("ascii")).hexdigest()[:20]
@@ -50,8 +50,9 @@ class TeacherDataRecord:
     Attributes:
         id: identifies the question; `content_id` of it unless the data set has ids of its own.
         question: the question's text, not empty.
-        choices: 2 to 26 option texts, none empty; option 0 has the letter A.
-        answer: the letter of the right option.
+        choices: 2 to 26 option texts, none empty; option 0 has the letter A. Empty: the answer is
+            open.
+        answer: the letter of the right option; an open answer's text.
         fundamentals: the knowledge that the question rests on, or "".
         chain_of_thought: the steps from the question to the answer, or "".
         common_mistakes: the wrong turns that people take, or "".
@@ -107,7 +108,7 @@ class TeacherDataRecord:
 
         Args:
             values: attribute names to values of Python's JSON types.
-            where: what to name in an error, such as "questions.jsonl:12".
+            where: what to name in an error, such as "questions.jsonl:12"; "": nothing.
 
         Raises:
             RecordError: a field is missing, unknown, of a wrong type, or breaks a constraint.
@@ -123,7 +124,7 @@ class TeacherDataRecord:
                 values["id"] = content_id(values["question"], values["choices"], values["answer"])
             return cls(**values)
         except RecordError as error:
-            raise RecordError(f"{where}: {error}") from None
+            raise RecordError(f"{where}: {error}" if where else str(error)) from None
 
     @classmethod
     def from_json(cls, line: str | bytes, where: str = "record") -> TeacherDataRecord:

@@ -26,6 +26,7 @@ from etils import epath
 
 from teacherlm_jax.data import cached_examples, ledger
 from teacherlm_jax.data.cached_examples import DamagedCacheError
+from teacherlm_jax.data.default_vocabulary import DefaultVocabulary
 from teacherlm_jax.data.examples import ContentDigest, ExampleTable
 from teacherlm_jax.data.tokenization import Row, check_split, tokenized_rows
 from teacherlm_jax.partitioning import hosts
@@ -260,6 +261,8 @@ def _vocabulary_fingerprint(vocabulary: seqio.Vocabulary) -> str:
 
     The texts of a thousand ids stand for all.
     """
+    if isinstance(vocabulary, DefaultVocabulary):
+        vocabulary = vocabulary.chosen
     size = int(vocabulary.vocab_size)
     step = -(-size // _IDS_SAMPLED)
     texts = [repr(vocabulary.decode([number])) for number in range(0, size, step)]

@@ -12,7 +12,7 @@ from etils import epath
 import teacherlm_jax
 from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.checkpoints.fingerprint import digest
-from teacherlm_jax.data import pipeline, records
+from teacherlm_jax.data import data_setup, pipeline, records
 from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.generation import engine, sampling
 from teacherlm_jax.metrics.progress import Progress
@@ -49,6 +49,7 @@ class Annotation:
       rows_per_shard: rows of a shard.
       batch_size: prompts that run together; does not change the text.
       mesh: sizes of the mesh axes.
+      data: what tasks over public data read when their data is read; None: as the process has it.
     """
 
     task_name: str
@@ -68,6 +69,7 @@ class Annotation:
     rows_per_shard: int = 256
     batch_size: int = 64
     mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
+    data: data_setup.DataSetup | None = None
 
     def __post_init__(self) -> None:
         check_whole(
@@ -115,6 +117,8 @@ def questions(annotation: Annotation) -> list[Record]:
     Raises:
       ValueError: the task has no such split, or its source gives no TeacherData records.
     """
+    if annotation.data is not None:
+        annotation.data.apply()
     if annotation.input_file is not None:
         return list(records.read_jsonl(annotation.input_file))
     task = pipeline.registered(annotation.task_name)

@@ -10,6 +10,15 @@ scripts for TeacherLM (He et al. 2023, arXiv 2310.19019), to the letter:
 
 Double spaces are collapsed once, in annotation and training text alone. Training text is cut where
 evaluation stops, after "is (", so that the letter is learned and scored at the same place.
+
+The scripts have multiple-choice questions alone. Where a question has no options its answer is a
+text, and the formats are a reconstruction: no options, and the text in the place of "({letter})":
+
+    plain         Q: {question} A: The answer is {answer}.
+    evaluation    Q: {question} A: The answer is
+
+The full stop is left out where the answer ends in one of `. ! ?`. The space before the answer is
+part of the targets, as tokenizers that join a space to the word after it want it.
 """
 
 from __future__ import annotations
@@ -47,8 +56,10 @@ def evaluation_prompt(question: str, choices: Sequence[str]) -> str:
 
     Args:
         question: the question's text.
-        choices: the option texts, in order.
+        choices: the option texts, in order; empty: the answer is open.
     """
+    if not choices:
+        return f"Q: {question} A: The answer is"
     letters = option_letters(len(choices))
     options = "".join(f"({letter}) {choice} " for letter, choice in zip(letters, choices))
     return f"Q: {question} {options}A: The answer is ("
@@ -59,11 +70,11 @@ def plain_text(question: str, choices: Sequence[str], answer: str) -> str:
 
     Args:
         question: the question's text.
-        choices: the option texts, in order.
-        answer: the letter of the right option.
+        choices: the option texts, in order; empty: the answer is open.
+        answer: the letter of the right option; an open answer's text.
     """
     _check_answer(answer, choices)
-    return f"{evaluation_prompt(question, choices)}{answer})."
+    return f"{evaluation_prompt(question, choices)}{_conclusion(choices, answer)}"
 
 
 def annotation_prompt(
@@ -77,16 +88,20 @@ def annotation_prompt(
 
     Args:
         question: the question's text.
-        choices: the option texts, in order.
-        answer: the letter of the right option.
+        choices: the option texts, in order; empty: the answer is open.
+        answer: the letter of the right option; an open answer's text.
         field: one of `EXPLANATION_FIELDS`.
         condition_on_answer: whether the teacher is told the right answer, as in the authors'
             scripts. Without it " The answer is (X)." is left out.
+
+    Raises:
+        ValueError: an unknown field, or an answer that is no option's letter.
     """
     marker = _marker(field)
     plain = plain_text(question, choices, answer)
     if not condition_on_answer:
-        plain = plain.removesuffix(f" The answer is ({answer}).")
+        opening = " The answer is (" if choices else " The answer is"
+        plain = plain.removesuffix(opening + _conclusion(choices, answer))
     return _collapse_once(f"{plain} {marker}")
 
 
@@ -97,8 +112,8 @@ def training_text(
 
     Args:
         question: the question's text.
-        choices: the option texts, in order.
-        answer: the letter of the right option.
+        choices: the option texts, in order; empty: the answer is open.
+        answer: the letter of the right option; an open answer's text.
         explanations: explanation field to text; they follow the answer in the order of
             `EXPLANATION_FIELDS`. A text comes right after its marker: let it begin with a space
             where there should be one.
@@ -109,11 +124,11 @@ def training_text(
     for field in explanations:
         _marker(field)
     _check_answer(answer, choices)
-    targets = f"{answer})."
+    targets = _conclusion(choices, answer)
     for field in EXPLANATION_FIELDS:
         if field in explanations:
             targets += f" {MARKERS[field]}{explanations[field]}"
-    # No space stands at the cut, so collapsing the halves is collapsing the whole.
+    # No space stands before the cut, so collapsing the halves is collapsing the whole.
     return _collapse_once(evaluation_prompt(question, choices)), _collapse_once(targets)
 
 
@@ -121,6 +136,13 @@ def prompt_id(field: str, condition_on_answer: bool = True) -> str:
     """Returns a short stable name of an annotation prompt: it changes when the template does."""
     template = annotation_prompt("{question}", ["{a}", "{b}"], "A", field, condition_on_answer)
     return f"{field}-{hashlib.sha256(template.encode()).hexdigest()[:8]}"
+
+
+def _conclusion(choices: Sequence[str], answer: str) -> str:
+    """What follows the evaluation prompt in plain text."""
+    if choices:
+        return f"{answer})."
+    return f" {answer}" if answer.rstrip().endswith((".", "!", "?")) else f" {answer}."
 
 
 def _marker(field: str) -> str:
@@ -132,6 +154,10 @@ def _marker(field: str) -> str:
 
 
 def _check_answer(answer: str, choices: Sequence[str]) -> None:
+    if not choices:
+        if not answer.strip():
+            raise ValueError("answer is empty, but without options it must be a text.")
+        return
     letters = option_letters(len(choices))
     if answer not in letters:
         raise ValueError(

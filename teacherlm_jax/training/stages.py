@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.checkpoints import policy as policy_lib
 from teacherlm_jax.checkpoints.fingerprint import digest
-from teacherlm_jax.data import claim, ledger, pipeline
+from teacherlm_jax.data import claim, data_setup, ledger, pipeline
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, parameter_count
@@ -62,6 +62,7 @@ class Curriculum:
         start tokenizes everything, and holds it in memory.
       name_values: fills braces in the stages' mixture names: with {"world": 1},
         "world{world}_base" is "world1_base".
+      data: what tasks over public data read when their data is read; None: as the process has it.
     """
 
     stages: Sequence[Stage]
@@ -75,6 +76,7 @@ class Curriculum:
     initial_checkpoint_path: str | None = None
     token_cache_dir: str | None = None
     name_values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data: data_setup.DataSetup | None = None
 
     def __post_init__(self) -> None:
         for name in ("model_dir", "token_cache_dir"):
@@ -134,6 +136,8 @@ def train(
       KeyboardInterrupt: stopped, with everything saved; call again to go on.
     """
     began = time.monotonic()
+    if curriculum.data is not None:
+        curriculum.data.apply()
     folder = epath.Path(curriculum.model_dir)
     mesh = mesh_lib.make_mesh(curriculum.mesh)
     configuration = curriculum.configuration()

@@ -55,6 +55,17 @@ def test_the_id_hashes_question_choices_and_answer_and_nothing_else():
     assert records.content_id("a", ["bc", "d"], "A") != records.content_id("a", ["b", "cd"], "A")
 
 
+def test_a_question_without_options_has_an_open_answer():
+    record = TeacherDataRecord.create("who wrote it?", [], "Ann Lee", chain_of_thought="so.")
+    assert TeacherDataRecord.from_json(record.to_json_line()) == record
+    assert TeacherDataRecord.from_features(record.to_features()) == record
+    assert record.id == records.content_id("who wrote it?", [], "Ann Lee")
+    with pytest.raises(RecordError, match="field 'answer' is ' '; it must not be empty"):
+        TeacherDataRecord.create("who wrote it?", [], " ")
+    with pytest.raises(RecordError, match="field 'answer' is 1, of type int"):
+        TeacherDataRecord.from_mapping({"question": "who?", "choices": [], "answer": 1})
+
+
 def test_features_of_a_tfds_example_become_a_record():
     features = {
         "question": b"is \xc3\xbc a letter?",

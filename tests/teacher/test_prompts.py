@@ -74,6 +74,28 @@ def test_double_spaces_collapse_once_and_not_in_evaluation():
     assert targets.endswith("is: x")
 
 
+def test_an_open_answer_stands_where_the_letter_would():
+    plain = "Q: Who wrote it? A: The answer is Ann Lee."
+    assert prompts.plain_text("Who wrote it?", [], "Ann Lee") == plain
+    assert prompts.evaluation_prompt("Who wrote it?", []) == "Q: Who wrote it? A: The answer is"
+    assert prompts.annotation_prompt("Who wrote it?", [], "Ann Lee", "fundamentals") == (
+        plain + " The fundamental of this question is:"
+    )
+    unconditioned = prompts.annotation_prompt("Who?", (), "Ann", "chain_of_thought", False)
+    assert unconditioned == "Q: Who? A: Let's think step by step."
+    assert prompts.training_text("Who  wrote  it?", [], "Ann", {"common_mistakes": " m  n"}) == (
+        "Q: Who wrote it? A: The answer is",
+        " Ann. The common mistakes are: m n",
+    )
+
+
+def test_an_open_answer_that_is_a_sentence_gets_no_second_full_stop():
+    assert prompts.plain_text("q?", [], "It was so.") == "Q: q? A: The answer is It was so."
+    assert prompts.plain_text("q?", [], "Was it?") == "Q: q? A: The answer is Was it?"
+    with pytest.raises(ValueError, match="answer is empty"):
+        prompts.training_text("q?", [], " ", {})
+
+
 def test_annotation_prompt_begins_training_text():
     for field in prompts.EXPLANATION_FIELDS:
         prompt = prompts.annotation_prompt(QUESTION, CHOICES, "B", field)
