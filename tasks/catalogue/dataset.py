@@ -23,16 +23,19 @@ class Sample:
       answer: the right answer's text; one of the options where there are any.
       options: what the answer is chosen from; empty: the answer is open.
       id: the data set's own id of the row; "": it has none.
+      answer_index: the answer's place among the options; None: where its text stands. Options may
+        be equal only where it is given: a few questions of MMLU and ECQA list a text twice.
 
     Raises:
       RowError: a field, an option or the answer is no text or empty, options are equal, or the
-        answer is not among them.
+        answer is not among them, or not at its place.
     """
 
     fields: Mapping[str, str]
     answer: str
     options: tuple[str, ...] = ()
     id: str = ""
+    answer_index: int | None = None
 
     def __post_init__(self) -> None:
         texts = {**self.fields, "answer": self.answer}
@@ -40,7 +43,13 @@ class Sample:
         for name, text in texts.items():
             if not isinstance(text, str) or not text.strip():
                 raise RowError(f"{name} is {text!r:.80}; it must be a text that is not empty.")
-        if len(set(self.options)) < len(self.options):
+        if self.answer_index is not None:
+            if self.answer not in self.options[self.answer_index : self.answer_index + 1]:
+                raise RowError(
+                    f"answer {self.answer!r:.80} is not option {self.answer_index} of"
+                    f" {list(self.options)}."
+                )
+        elif len(set(self.options)) < len(self.options):
             raise RowError(f"options {list(self.options)} hold a text twice; they must differ.")
         if self.options and self.answer not in self.options:
             raise RowError(
