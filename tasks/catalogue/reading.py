@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
+from teacherlm_jax.tasks.catalogue.dataset import Sample
 
 
 def value(row: Mapping[str, Any], *names: str) -> Any:
@@ -42,3 +43,67 @@ def by_label(row: Mapping[str, Any], name: str, options: Sequence[str]) -> str |
     if isinstance(label, bool) or not isinstance(label, int) or not -1 <= label < len(options):
         raise RowError(f"field {name!r} is {label!r:.80}; it must be 0 to {len(options) - 1}.")
     return None if label == -1 else options[label]
+
+
+def texts(row: Mapping[str, Any], *names: str) -> list[str]:
+    """The first of these fields that the row has, a list of texts, without white space around.
+
+    Raises:
+      RowError: there is none, or it holds something else.
+    """
+    found = value(row, *names)
+    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
+        raise RowError(f"field {names[0]!r} is {found!r:.80}; it must be a list of texts.")
+    return [entry.strip() for entry in found]
+
+
+def part(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A field that is an object with fields of its own.
+
+    Raises:
+      RowError: there is none, or it is no object.
+    """
+    found = value(row, name)
+    if not isinstance(found, Mapping):
+        raise RowError(f"field {name!r} is {found!r:.80}; it must be an object.")
+    return found
+
+
+def row_id(row: Mapping[str, Any], *names: str) -> str:
+    """The data set's own id of the row, from the first of these fields that it has; else ""."""
+    for name in names:
+        if name in row:
+            found = row[name]
+            parts = found.values() if isinstance(found, Mapping) else [found]
+            return "-".join(str(entry) for entry in parts)
+    return ""
+
+
+def chosen(
+    fields: Mapping[str, str],
+    options: Sequence[str],
+    place: Any,
+    name: str = "label",
+    id: str = "",
+) -> Sample | None:
+    """A sample whose answer is the option at a place that the row gives.
+
+    None where the place is -1, which hides a label, and where two options are the same: then no
+    letter is the answer.
+
+    Args:
+      fields: the sample's.
+      options: at least two.
+      place: from 0; text that holds a whole number does too.
+      name: the field that the place is from, for the error.
+      id: the row's.
+
+    Raises:
+      RowError: the place is none of the options'.
+    """
+    if isinstance(place, str) and place.strip().lstrip("-").isdigit():
+        place = int(place)
+    answer = by_label({name: place}, name, options)
+    if answer is None or len(set(options)) < len(options):
+        return None
+    return Sample(fields, answer, tuple(options), id)
