@@ -84,7 +84,12 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["teacherlm_jax", "teacherlm_jax.*"]),
     package_data={
-        "teacherlm_jax": ["gin_configs/*.gin", "gin_configs/**/*.gin", "students/*.jinja"]
+        "teacherlm_jax": [
+            "gin_configs/*.gin",
+            "gin_configs/**/*.gin",
+            "data/*.jinja",
+            "students/*.jinja",
+        ]
     },
     install_requires=CORE + DATA,
     extras_require=EXTRAS,

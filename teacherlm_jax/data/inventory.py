@@ -275,7 +275,9 @@ class _Finder:
 def _of_files(source: seqio.FileDataSource) -> Origin:
     patterns = [str(pattern) for pattern in source._split_to_filepattern.values()]
     try:
-        is_here = all(source.list_shards(split) for split in source.splits)
+        # Where a name holds no pattern, seqio lists it whether or not it is there.
+        shards = [source.list_shards(split)[:1] for split in source.splits]
+        is_here = all(shard and epath.Path(shard[0]).exists() for shard in shards)
     except (OSError, ValueError):
         is_here = False
     return Origin("files", ", ".join(patterns), HERE if is_here else ABSENT)
