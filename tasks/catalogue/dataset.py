@@ -68,9 +68,10 @@ class Dataset:
         {"train": "train[:-200]", "validation": "train[-200:]"}.
       counts: rows of a source's whole split, from public tables, for rates before anything is
         read; checked when the data is.
-      read: raw row -> sample; None leaves the row out, as where labels are hidden. It knows TFDS's
-        names of fields and, where they differ, those of the hub's files. Raises KeyError or
-        RowError for a malformed row.
+      read: raw row -> sample, or samples where a row holds several, as an article with its
+        questions does; None leaves the row out, as where labels are hidden. It knows TFDS's names
+        of fields and, where they differ, those of the hub's files. Raises KeyError or RowError for
+        a malformed row. `samples` calls it.
       question: a template over the sample's fields: the question as a teacher or an evaluation
         asks it, without options.
       hub: the repository on the Hugging Face hub whose files `read` understands, with "/CONFIG"
@@ -81,13 +82,25 @@ class Dataset:
 
     name: str
     splits: Mapping[str, str]
-    read: Callable[[Mapping[str, Any]], Sample | None]
+    read: Callable[[Mapping[str, Any]], Sample | list[Sample] | None]
     question: str
     tfds: str | None = None
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     hub: str | None = None
     manual: str | None = None
     reconstructed: str = ""
+
+
+def samples(dataset: Dataset, row: Mapping[str, Any]) -> list[Sample]:
+    """The samples of a raw row: none, one, or several.
+
+    Raises:
+      KeyError, RowError: the row is malformed.
+    """
+    found = dataset.read(row)
+    if found is None:
+        return []
+    return found if isinstance(found, list) else [found]
 
 
 DATASETS: dict[str, Dataset] = {}
