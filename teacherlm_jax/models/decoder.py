@@ -92,6 +92,7 @@ class Decoder(nn.Module):
         decoder_causal_attention: jax.Array | None = None,
         *,
         decoder_row_ids: jax.Array | None = None,
+        decoder_shared: jax.Array | None = None,
         enable_dropout: bool = True,
         decode: bool = False,
         max_decode_length: int | None = None,
@@ -110,6 +111,8 @@ class Decoder(nn.Module):
           decoder_positions: int32 [B, T] within each segment; 0..T-1 by default.
           decoder_causal_attention: [B, T], nonzero where the text is seen both ways.
           decoder_row_ids: int32 [B], what tells the rows' dropout noise apart; by default 0..B-1.
+          decoder_shared: [B, T], nonzero where all later segments see a token too, as the options
+            of a question see its prompt; positions of those segments go on from the prompt's.
           enable_dropout: needs a "dropout" rng where the rate is above 0.
           decode: append the T tokens of each row (usually one) at the row's own cache index.
             The first call with a mutable `cache` and none given makes the cache, of length T.
@@ -138,6 +141,7 @@ class Decoder(nn.Module):
             decoder_causal_attention,
             start_B,
             row_ids_B=decoder_row_ids,
+            shared_BT=decoder_shared,
         )
         segments = segments._replace(rotary_BTR=self._rotary(segments.positions_BT))
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}

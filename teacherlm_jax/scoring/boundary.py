@@ -69,9 +69,9 @@ def cut(
     for number, tokens in enumerate(found.options):
         if not tokens:
             raise ValueError(
-                f"{where}: option {number}, {options[number]!r:.80}, has no tokens of its own after "
-                f"the prompt, which ends in {prompt[-20:]!r}: the tokenizer drops it; change the "
-                "text."
+                f"{where}: option {number}, {options[number]!r:.80}, has no tokens of its own "
+                f"after the prompt, which ends in {prompt[-20:]!r}: the tokenizer drops it; change "
+                "the text."
             )
     return found
 
@@ -95,9 +95,7 @@ def _joint(encode: Encode, prompt: str, options: Sequence[str]) -> Cut:
     space = prompt[len(bare) :]
     wholes = [tuple(encode(bare + space + option)) for option in options]
     border = min((_shared(alone, whole) for whole in wholes), default=len(alone))
-    return Cut(
-        alone[:border], tuple(whole[border:] for whole in wholes), moved=len(alone) - border
-    )
+    return Cut(alone[:border], tuple(whole[border:] for whole in wholes), moved=len(alone) - border)
 
 
 def _shared(first: Sequence[int], second: Sequence[int]) -> int:

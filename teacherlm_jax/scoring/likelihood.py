@@ -1,11 +1,15 @@
-"""Log-likelihood of options after a context, as pure functions.
+"""Log-likelihood of options after a prompt, as a pure function.
 
-Logits are computed at the positions that count and nowhere else: the context fills the cache but
-for its last token, and the first logits that are read are those after that token.
+A question is one row: its prompt, then its options side by side, each a segment of its own that
+sees the prompt and itself, with positions that go on from the prompt's. So one forward pass serves
+all options, however many and however long, and logits are computed at the positions that count and
+nowhere else: options of one token, such as letters, need those of the prompt's last token alone.
 
-Shape legend: B questions, T context positions, O options, L option positions, V vocabulary.
+Shape legend: B rows (questions), T positions, P positions whose predictions are read, C of them in
+a chunk, K scored tokens, O options, D width of what logits are a projection of, V vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,109 +17,177 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from teacherlm_jax.generation import decode
-from teacherlm_jax.models import cache as cache_lib
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import rules as rules_lib
+from teacherlm_jax.scoring.split import Split
 
-Params = Any
-Cache = Any
 Array = jax.Array | np.ndarray
 
+# The prompt's segment; options are 2, 3, ...
+PROMPT = 1
 
-class Questions(NamedTuple):
-    """A batch of questions, padded; filler rows and filler options have length 0.
+# Logits that exist at a time on one device.
+CHUNK_LOGITS = 2**26
+
+
+class Rows(NamedTuple):
+    """A batch of questions; what is padding has segment 0 and option -1.
 
     Attributes:
-      contexts_BT: int32, right-padded; see `split.Split`.
-      context_lengths_B: int32.
-      options_BOL: int32, right-padded.
-      option_lengths_BO: int32.
+      tokens_BT: int32.
+      segment_ids_BT: int32.
+      positions_BT: int32, within the question.
+      places_BP: int32, where predictions are read.
+      scored_BK: int32, the tokens whose likelihood is asked for.
+      read_at_BK: int32, which of the P predictions each of them is compared with.
+      option_of_BK: int32, the option each of them belongs to.
     """
 
-    contexts_BT: Array
-    context_lengths_B: Array
-    options_BOL: Array
-    option_lengths_BO: Array
+    tokens_BT: Array
+    segment_ids_BT: Array
+    positions_BT: Array
+    places_BP: Array
+    scored_BK: Array
+    read_at_BK: Array
+    option_of_BK: Array
 
 
-def repeat_cache_rows(cache: Cache, repeats: int) -> Cache:
-    """Repeats every row of a cache, the copies side by side.
+class OptionScores(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+      log_likelihoods_BO: float32, summed over each option's tokens; 0 for options that are none.
+      is_greedy_BO: whether each of the option's tokens has the largest logit, or ties with it.
+    """
+
+    log_likelihoods_BO: Array
+    is_greedy_BO: Array
+
+
+class RowSize(NamedTuple):
+    """What a row needs.
+
+    Attributes:
+      positions: T.
+      places: P.
+      options: O.
+    """
+
+    positions: int
+    places: int
+    options: int
+
+    @property
+    def scored(self) -> int:
+        """K: the first token of every option is read at the prompt's end, the others each at one.
+
+        Enough for rows with fewer options and more places, too.
+        """
+        return self.places - 1 + self.options
+
+
+def row_size(question: Split) -> RowSize:
+    """The size of a question's row: the last token of an option predicts nothing."""
+    continued = sum(len(option) - 1 for option in question.options)
+    return RowSize(len(question.context) + continued, 1 + continued, len(question.options))
+
+
+def make_rows(questions: Sequence[Split], batch_size: int, size: RowSize) -> Rows:
+    """Questions as arrays.
 
     Args:
-      cache: the `cache` collection of a decoder.
-      repeats: copies of each row.
-
-    Returns:
-      The cache of `repeats` times as many rows.
+      questions: at most `batch_size`, none larger than `size` in anything.
+      batch_size: B.
+      size: of the rows.
     """
-    return jax.tree.map(
-        lambda leaf: jnp.repeat(leaf, repeats, axis=cache_lib.batch_axis(leaf)), cache
-    )
+    shapes = [size.positions] * 3 + [size.places] + [size.scored] * 3
+    rows = Rows(*(np.zeros((batch_size, width), np.int32) for width in shapes))
+    rows.option_of_BK[...] = -1
+    for b, question in enumerate(questions):
+        context = len(question.context)
+        rows.tokens_BT[b, :context] = question.context
+        rows.segment_ids_BT[b, :context] = PROMPT
+        rows.positions_BT[b, :context] = np.arange(context)
+        rows.places_BP[b, 0] = context - 1
+        end, place, scored = context, 1, 0
+        for number, option in enumerate(question.options):
+            more = len(option) - 1
+            rows.tokens_BT[b, end : end + more] = option[:-1]
+            rows.segment_ids_BT[b, end : end + more] = PROMPT + 1 + number
+            rows.positions_BT[b, end : end + more] = context + np.arange(more)
+            rows.places_BP[b, place : place + more] = end + np.arange(more)
+            own = slice(scored, scored + more + 1)
+            rows.scored_BK[b, own] = option
+            rows.read_at_BK[b, own] = [0, *range(place, place + more)]
+            rows.option_of_BK[b, own] = number
+            end, place, scored = end + more, place + more, own.stop
+    return rows
 
 
-def single_token_log_likelihoods(
-    params: Params, model: nn.Module, questions: Questions
-) -> jax.Array:
-    """Log-likelihoods of options of one token: one forward pass a question serves them all.
+def score(params: Any, model: Decoder, rows: Rows, options: int) -> OptionScores:
+    """Scores all options of a batch of questions in one forward pass.
 
     Args:
       params: the model's parameters.
-      model: a decoder with T5X's decoder-only signature.
-      questions: options of one token, L = 1.
-
-    Returns:
-      float32 [B, O]; 0 for filler options.
+      model: the decoder.
+      rows: the batch.
+      options: O.
     """
-    length = questions.contexts_BT.shape[1]
-    lengths_B = questions.context_lengths_B
-    cache = decode.prefill(params, model, questions.contexts_BT, lengths_B, length)
-    last_B1 = decode.last_tokens(questions.contexts_BT, lengths_B)[:, None]
-    logits_B1V, _ = decode.append(params, model, cache, last_B1)
-    chosen_BO = _log_probabilities(logits_B1V, questions.options_BOL[:, :, 0])
-    return jnp.where(questions.option_lengths_BO > 0, chosen_BO, 0.0)
-
-
-def log_likelihoods(
-    params: Params, model: nn.Module, questions: Questions, max_length: int
-) -> jax.Array:
-    """Log-likelihoods of options of any length: the context is computed once for all of them.
-
-    Args:
-      params: the model's parameters.
-      model: a decoder with T5X's decoder-only signature.
-      questions: the batch.
-      max_length: most tokens of context and option together.
-
-    Returns:
-      float32 [B, O], summed over each option's tokens; 0 for filler options.
-    """
-    contexts_BT, lengths_B = questions.contexts_BT, questions.context_lengths_B
-    batch, options, option_length = questions.options_BOL.shape
-    cache = decode.prefill(
-        params,
-        model,
-        contexts_BT,
-        lengths_B,
-        decode.cache_length(contexts_BT.shape[1], option_length, max_length),
+    # Where the prompt is all that a row holds, nothing but padding comes after it.
+    is_prompt_alone = rows.places_BP.shape[1] == 1
+    hidden_BTD = model.clone(return_hidden=True).apply(
+        {"params": params},
+        rows.tokens_BT,
+        decoder_segment_ids=None if is_prompt_alone else rows.segment_ids_BT,
+        decoder_positions=rows.positions_BT,
+        decoder_shared=None if is_prompt_alone else rows.segment_ids_BT == PROMPT,
+        enable_dropout=False,
     )
-    cache = decode.constrain_cache(repeat_cache_rows(cache, options))
-    # Each token predicts the next: the context's last one the option's first.
-    last_B = decode.last_tokens(contexts_BT, lengths_B)
-    last_BO1 = jnp.broadcast_to(last_B[:, None, None], (batch, options, 1))
-    inputs_BOL = jnp.concatenate([last_BO1, questions.options_BOL[:, :, :-1]], axis=-1)
-    inputs_RL = inputs_BOL.reshape(batch * options, option_length)
-    logits_RLV, _ = decode.append(params, model, cache, inputs_RL)
-    targets_RL1 = questions.options_BOL.reshape(batch * options, option_length, 1)
-    vocab_size = logits_RLV.shape[-1]
-    chosen_RL = _log_probabilities(
-        logits_RLV.reshape(-1, 1, vocab_size), targets_RL1.reshape(-1, 1)
+    hidden_BPD = jnp.take_along_axis(hidden_BTD, jnp.asarray(rows.places_BP)[..., None], axis=1)
+    values_BK, is_best_BK = _predictions(hidden_BPD, model.output_table(params), rows)
+    is_of_BKO = jnp.asarray(rows.option_of_BK)[..., None] == jnp.arange(options)
+    return OptionScores(
+        jnp.sum(jnp.where(is_of_BKO, values_BK[..., None], 0.0), axis=1),
+        jnp.all(is_best_BK[..., None] | ~is_of_BKO, axis=1),
     )
-    chosen_BOL = chosen_RL.reshape(batch, options, option_length)
-    is_real_BOL = jnp.arange(option_length) < questions.option_lengths_BO[:, :, None]
-    return jnp.sum(jnp.where(is_real_BOL, chosen_BOL, 0.0), axis=-1)
 
 
-def _log_probabilities(logits_B1V: jax.Array, tokens_BO: Array) -> jax.Array:
-    """Float32 log-softmax at the tokens; the [B, V] result of a full log-softmax is not kept."""
-    logits_BV = logits_B1V[:, 0].astype(jnp.float32)
-    chosen_BO = jnp.take_along_axis(logits_BV, tokens_BO, axis=-1)
-    return chosen_BO - jax.nn.logsumexp(logits_BV, axis=-1, keepdims=True)
+def _predictions(
+    hidden_BPD: jax.Array, table_VD: jax.Array, rows: Rows
+) -> tuple[jax.Array, jax.Array]:
+    """Log-likelihood of each scored token [B, K], and whether none is likelier."""
+    table_VD = nn.with_logical_constraint(
+        table_VD.astype(hidden_BPD.dtype), ("activation_vocab", "activation_embed")
+    )
+    batch, places, _ = hidden_BPD.shape
+    chunk = _chunk_places(batch, places, table_VD.shape[0])
+    found = []
+    for start in range(0, places, chunk):
+        logits_BCV = jnp.einsum(
+            "BCD,VD->BCV",
+            hidden_BPD[:, start : start + chunk],
+            table_VD,
+            preferred_element_type=jnp.float32,
+        )
+        logits_BCV = nn.with_logical_constraint(
+            logits_BCV, ("activation_batch", "activation_length", "activation_vocab")
+        )
+        at_BK = rows.read_at_BK - start
+        is_here_BK = (at_BK >= 0) & (at_BK < logits_BCV.shape[1])
+        at_BK = jnp.clip(at_BK, 0, logits_BCV.shape[1] - 1)
+        batch_B1 = jnp.arange(batch)[:, None]
+        logits_BK = logits_BCV[batch_B1, at_BK, rows.scored_BK]
+        best_BC = jnp.max(logits_BCV, axis=-1)
+        log_z_BC = best_BC + jnp.log(jnp.sum(jnp.exp(logits_BCV - best_BC[..., None]), axis=-1))
+        values_BK = logits_BK - jnp.take_along_axis(log_z_BC, at_BK, axis=1)
+        is_best_BK = logits_BK >= jnp.take_along_axis(best_BC, at_BK, axis=1)
+        found.append((jnp.where(is_here_BK, values_BK, 0.0), is_here_BK & is_best_BK))
+    values, are_best = zip(*found)
+    return sum(values[1:], values[0]), jnp.any(jnp.stack(are_best), axis=0)
+
+
+def _chunk_places(batch: int, places: int, vocab_size: int) -> int:
+    """Positions of a row whose logits are computed at a time."""
+    rows = batch // rules_lib.active_shards("activation_batch", batch)
+    columns = vocab_size // rules_lib.active_shards("activation_vocab", vocab_size)
+    return min(places, max(1, CHUNK_LOGITS // (rows * columns)))

@@ -1,10 +1,9 @@
 """Rank classification: the option with the highest log-likelihood is the prediction.
 
-Shape legend: B questions, T context positions, O options, L option positions.
+Shape legend: S parameter sets, B questions, O options.
 """
 
 import collections
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from teacherlm_jax.generation.placement import Placement
 from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import rules as rules_lib
-from teacherlm_jax.scoring import likelihood, split
+from teacherlm_jax.scoring import batches, likelihood, split
 from teacherlm_jax.scoring.scores import (
     OptionRow,
     Question,
@@ -29,45 +28,32 @@ from teacherlm_jax.scoring.scores import (
 
 # Batches in flight: the host prepares the next while the device works on these.
 _IN_FLIGHT = 2
+# Options that share a row where they are scored without a question.
+_TOGETHER = 8
 
 Progress = Callable[[int, int], None]
 
 
 @functools.lru_cache(maxsize=32)
-def _function(
-    model: Decoder, max_length: int, single: bool, stacked: bool, placement: Placement
-) -> Callable[..., jax.Array]:
+def _function(model: Decoder, stacked: bool, placement: Placement) -> Callable[..., Any]:
     """The jitted likelihood, shared by all scorers that are configured alike."""
 
-    def score(params: Any, questions: likelihood.Questions) -> jax.Array:
-        batching.count_trace("scoring.single" if single else "scoring.general")
-        if single:
-            return likelihood.single_token_log_likelihoods(params, model, questions)
-        return likelihood.log_likelihoods(params, model, questions, max_length)
+    def score(params: Any, rows: likelihood.Rows, options: int) -> likelihood.OptionScores:
+        batching.count_trace("scoring")
+        return likelihood.score(params, model, rows, options)
 
-    function = jax.vmap(score, in_axes=(0, None)) if stacked else score
-    return jax.jit(function, out_shardings=placement.replicated)
+    def score_all(params: Any, rows: likelihood.Rows, options: int) -> likelihood.OptionScores:
+        function = functools.partial(score, options=options)
+        return (jax.vmap(function, in_axes=(0, None)) if stacked else function)(params, rows)
 
-
-def _width(count: int) -> int:
-    """The power of two to which a number of options is padded."""
-    return 1 << (count - 1).bit_length()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Group:
-    """Questions whose batches have the same shapes but for the context's bucket."""
-
-    numbers: tuple[int, ...]
-    option_count: int
-    option_length: int
+    return jax.jit(score_all, static_argnums=2, out_shardings=placement.replicated)
 
 
 class Scorer:
     """Scores the options of questions under a model.
 
-    Options of one token, such as letters, cost one forward pass a question. Longer ones share
-    the prompt's: it is computed once, and the options continue from its cache.
+    Every question costs one forward pass: see `likelihood`. Row sizes are fitted to the questions,
+    few of them, each compiled once: see `batches`.
     """
 
     def __init__(
@@ -85,10 +71,10 @@ class Scorer:
         Args:
           model: the decoder.
           policy: how options are scored.
-          batch_size: rows that run together: questions with options of one token, and
-            (question, option) pairs otherwise.
-          buckets: context lengths to which batches are padded, each compiled once; by default
-            powers of two.
+          batch_size: questions that run together.
+          buckets: row lengths to which batches are padded, where they are to be the same for all
+            data; a row holds the prompt and the options but for their last tokens. By default
+            fitted to the questions.
           mesh: devices to run on; None: the default device.
           rules: logical axis rules of the mesh.
 
@@ -101,8 +87,7 @@ class Scorer:
         self._placement = Placement(mesh, rules)
         self._placement.check_batch_size(batch_size)
         self._batch_size = batch_size
-        self._buckets = batching.resolve_buckets(buckets, policy.max_length)
-        self._option_buckets = batching.default_buckets(policy.max_length, smallest=4, factor=4)
+        self._buckets = None if buckets is None else sorted(set(buckets))
         self._vocab_size = model.config.vocab_size
         self._compilations = batching.CompilationCount()
 
@@ -172,11 +157,14 @@ class Scorer:
         self, params: Any, questions: Sequence[Question], progress: Progress | None, stacked: bool
     ) -> list[list[QuestionScore]]:
         splits = [self._split(question) for question in questions]
-        found: dict[int, np.ndarray] = {}
-        for numbers, values_SBO in self._results(params, splits, stacked):
+        unconditional = self._unconditional(params, splits, stacked)
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for numbers, values_SBO, greedy_SBO in self._results(params, splits, stacked):
             for index, number in enumerate(numbers):
-                _check_finite(questions[number], values_SBO[:, index])
-                found[number] = values_SBO[:, index, : len(splits[number].options)]
+                count = len(splits[number].options)
+                values_SO = values_SBO[:, index, :count]
+                _check_finite(questions[number], values_SO)
+                found[number] = values_SO, greedy_SBO[:, index, :count]
             if progress is not None:
                 progress(len(found), len(questions))
         sets = jax.tree.leaves(params)[0].shape[0] if stacked else 1
@@ -184,14 +172,40 @@ class Scorer:
             [
                 QuestionScore(
                     question_id=question.question_id,
-                    log_likelihoods=tuple(found[number][which].tolist()),
+                    log_likelihoods=tuple(found[number][0][which].tolist()),
                     token_counts=tuple(map(len, splits[number].options)),
                     truncated=splits[number].truncated,
                     policy=self.policy,
+                    is_greedy=tuple(found[number][1][which].tolist()),
+                    option_texts=_tuple(question.option_texts),
+                    unconditional=None if unconditional is None else unconditional[which][number],
                 )
                 for number, question in enumerate(questions)
             ]
             for which in range(sets)
+        ]
+
+    def _unconditional(
+        self, params: Any, splits: Sequence[split.Split], stacked: bool
+    ) -> list[list[tuple[float, ...]]] | None:
+        """Log-likelihoods of each question's options without it: each different one once."""
+        prompt = self.policy.unconditional_prompt
+        if prompt is None:
+            return None
+        options = sorted({option for question in splits for option in question.options})
+        asked = [
+            self._split(Question("without a prompt", prompt, options[start : start + _TOGETHER]))
+            for start in range(0, len(options), _TOGETHER)
+        ]
+        known: list[dict[tuple[int, ...], float]] = []
+        for numbers, values_SBO, _ in self._results(params, asked, stacked):
+            known = known or [{} for _ in values_SBO]
+            for values_BO, of_option in zip(values_SBO, known):
+                for number, values_O in zip(numbers, values_BO):
+                    of_option.update(zip(asked[number].options, values_O.tolist()))
+        return [
+            [tuple(of_option[option] for option in question.options) for question in splits]
+            for of_option in known
         ]
 
     def _split(self, question: Question) -> split.Split:
@@ -204,11 +218,12 @@ class Scorer:
             truncation=self.policy.truncation,
             where=where,
         )
-        if len(result.context) > self._buckets[-1]:
+        positions = likelihood.row_size(result).positions
+        if self._buckets is not None and positions > self._buckets[-1]:
             raise ValueError(
-                f"{where}: {len(result.context)} context tokens do not fit the largest bucket, "
-                f"{self._buckets[-1]}: add a bucket of at least {len(result.context)}, or leave "
-                "buckets None."
+                f"{where}: its prompt and options need {positions} positions, which do not fit the "
+                f"largest bucket, {self._buckets[-1]}: add a bucket of at least {positions}, or "
+                "leave buckets None."
             )
         for tokens in (result.context, *result.options):
             if not 0 <= min(tokens) <= max(tokens) < self._vocab_size:
@@ -221,56 +236,33 @@ class Scorer:
 
     def _results(
         self, params: Any, splits: Sequence[split.Split], stacked: bool
-    ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-        """Question numbers of each batch and their log-likelihoods, float32 [sets, B, O]."""
-        pending: collections.deque[tuple[tuple[int, ...], jax.Array]] = collections.deque()
+    ) -> Iterator[tuple[tuple[int, ...], np.ndarray, np.ndarray]]:
+        """Question numbers of each batch, their log-likelihoods and greediness [S, B, O]."""
+        pending: collections.deque[tuple[tuple[int, ...], likelihood.OptionScores]]
+        pending = collections.deque()
+        function = _function(self._model, stacked, self._placement)
 
-        def fetch() -> tuple[tuple[int, ...], np.ndarray]:
+        def fetch() -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
             numbers, values = pending.popleft()
-            array = np.asarray(jax.device_get(values))
-            return numbers, array if stacked else array[None]
+            arrays = (np.asarray(array) for array in jax.device_get(values))
+            values_SBO, greedy_SBO = (array if stacked else array[None] for array in arrays)
+            return numbers, values_SBO, greedy_SBO
 
-        for group in self._groups(splits):
-            single = group.option_length == 1
-            function = _function(
-                self._model, self.policy.max_length, single, stacked, self._placement
-            )
-            batch_size = self._questions_per_batch(group)
-            lengths = [len(splits[number].context) for number in group.numbers]
-            for plan in batching.plan_batches(lengths, batch_size, self._buckets):
-                numbers = tuple(group.numbers[row] for row in plan.rows)
-                batch = _pad([splits[n] for n in numbers], group, batch_size, plan.length)
-                with self._compilations.watch(), self._placement.activate():
-                    values = function(params, self._placement.put_batch(batch))
-                pending.append((numbers, values))
-                if len(pending) > _IN_FLIGHT:
-                    yield fetch()
+        sizes = [likelihood.row_size(question) for question in splits]
+        for batch in batches.plan(sizes, self._batch_size, self._buckets):
+            own = [splits[number] for number in batch.numbers]
+            rows = likelihood.make_rows(own, self._batch_size, batch.size)
+            with self._compilations.watch(), self._placement.activate():
+                values = function(params, self._placement.put_batch(rows), batch.size.options)
+            pending.append((batch.numbers, values))
+            if len(pending) > _IN_FLIGHT:
+                yield fetch()
         while pending:
             yield fetch()
 
-    def _groups(self, splits: Sequence[split.Split]) -> list[_Group]:
-        """Questions by the shape of their options; all that have single tokens together."""
-        numbers: dict[tuple[int, int], list[int]] = {}
-        widest = 1
-        for number, question in enumerate(splits):
-            count = _width(len(question.options))
-            length = max(map(len, question.options))
-            if length == 1:
-                widest = max(widest, count)
-                key = (0, 1)
-            else:
-                key = (count, batching.bucket_for(length, self._option_buckets))
-            numbers.setdefault(key, []).append(number)
-        return [
-            _Group(tuple(found), count or widest, length)
-            for (count, length), found in sorted(numbers.items(), reverse=True)
-        ]
 
-    def _questions_per_batch(self, group: _Group) -> int:
-        if group.option_length == 1:
-            return self._batch_size
-        shards = self._placement.shards
-        return max(1, self._batch_size // group.option_count // shards) * shards
+def _tuple(texts: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if texts is None else tuple(texts)
 
 
 def _check_finite(question: Question, values_SO: np.ndarray) -> None:
@@ -281,19 +273,3 @@ def _check_finite(question: Question, values_SO: np.ndarray) -> None:
             "they must be finite: the parameters or activations are not; look at the losses of "
             "the training run that wrote them."
         )
-
-
-def _pad(
-    splits: Sequence[split.Split], group: _Group, batch_size: int, length: int
-) -> likelihood.Questions:
-    """One batch as arrays."""
-    contexts_BT, context_lengths_B = batching.pad_rows(
-        [question.context for question in splits], batch_size, length
-    )
-    options_BOL = np.zeros((batch_size, group.option_count, group.option_length), np.int32)
-    option_lengths_BO = np.zeros((batch_size, group.option_count), np.int32)
-    for index, question in enumerate(splits):
-        for number, option in enumerate(question.options):
-            options_BOL[index, number, : len(option)] = option
-            option_lengths_BO[index, number] = len(option)
-    return likelihood.Questions(contexts_BT, context_lengths_B, options_BOL, option_lengths_BO)

@@ -6,7 +6,12 @@ from collections.abc import Hashable, Sequence
 
 from teacherlm_jax.scoring import split
 
-NORMALISATIONS = ("sum", "tokens")
+NORMALISATIONS = ("sum", "tokens", "bytes", "characters", "unconditional")
+"""What a log-likelihood is divided by, or lessened by, before options are ranked.
+
+lm-evaluation-harness 0.4 calls the accuracies acc (sum), acc_norm (characters), acc_bytes (bytes)
+and acc_mutual_info (unconditional).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,13 +19,16 @@ class ScoringPolicy:
     """How options are scored; recorded with every score.
 
     Attributes:
-      normalisation: "sum" ranks by the summed log-likelihood (the paper's), "tokens" by its mean
-        over the option's tokens.
+      normalisation: "sum" ranks by the summed log-likelihood (the paper's), "tokens", "bytes" and
+        "characters" by its mean over those of the option, "unconditional" by what the prompt adds
+        to it: less the option's log-likelihood after `unconditional_prompt`.
       bos_id: put before every prompt; None puts nothing.
       max_length: most tokens of prompt and option together, BOS included.
       truncation: "error", or "left" to drop the first tokens of a prompt that is too long.
       near_tie: the two best options are reported as a near-tie where their scores differ by no
         more than this, in nats: there, rounding in another batch shape may turn the ranking.
+      unconditional_prompt: tokens after which options are scored once more; (): after BOS alone.
+        None: they are not, and there is no "unconditional".
     """
 
     max_length: int
@@ -28,6 +36,7 @@ class ScoringPolicy:
     bos_id: int | None = None
     truncation: str = "error"
     near_tie: float = 1e-4
+    unconditional_prompt: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
@@ -39,6 +48,11 @@ class ScoringPolicy:
             raise ValueError(
                 f"ScoringPolicy.truncation = {self.truncation!r}, but it must be one of "
                 f"{split.TRUNCATIONS}."
+            )
+        if self.normalisation == "unconditional" and self.unconditional_prompt is None:
+            raise ValueError(
+                "ScoringPolicy.normalisation = 'unconditional' needs an unconditional_prompt: give "
+                "its tokens, or () for BOS alone."
             )
         if self.max_length < 2:
             raise ValueError(
@@ -55,11 +69,21 @@ class Question:
       question_id: names the question in results and errors.
       prompt_tokens: token ids without BOS.
       options: token ids of each option.
+      option_texts: what bytes and characters are counted of, without the space before; None: the
+        scores have no such normalisations.
     """
 
     question_id: Hashable
     prompt_tokens: Sequence[int]
     options: Sequence[Sequence[int]]
+    option_texts: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.option_texts is not None and len(self.option_texts) != len(self.options):
+            raise ValueError(
+                f"question {self.question_id!r} has {len(self.options)} options but "
+                f"{len(self.option_texts)} texts of options: give one for each."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +105,9 @@ class QuestionScore:
       token_counts: tokens of each option.
       truncated: prompt tokens that were dropped on the left.
       policy: how the options were scored.
+      is_greedy: whether each token of an option was the likeliest, or tied with it.
+      option_texts: see `Question`.
+      unconditional: log-likelihood of each option after the policy's unconditional prompt.
     """
 
     question_id: Hashable
@@ -88,16 +115,52 @@ class QuestionScore:
     token_counts: tuple[int, ...]
     truncated: int
     policy: ScoringPolicy
+    is_greedy: tuple[bool, ...] = ()
+    option_texts: tuple[str, ...] | None = None
+    unconditional: tuple[float, ...] | None = None
+
+    @property
+    def normalisations(self) -> tuple[str, ...]:
+        """Those that there is what is needed for."""
+        missing = set()
+        if self.option_texts is None:
+            missing |= {"bytes", "characters"}
+        if self.unconditional is None:
+            missing.add("unconditional")
+        return tuple(name for name in NORMALISATIONS if name not in missing)
+
+    def normalised(self, normalisation: str) -> tuple[float, ...]:
+        """What options are ranked by under one of `NORMALISATIONS`.
+
+        Raises:
+          ValueError: what it needs is not there.
+        """
+        if normalisation not in self.normalisations:
+            raise ValueError(
+                f"question {self.question_id!r} has no normalisation {normalisation!r}, but "
+                f"{self.normalisations}: give the options' texts, or an unconditional_prompt."
+            )
+        if normalisation == "sum":
+            return self.log_likelihoods
+        if normalisation == "unconditional":
+            assert self.unconditional is not None
+            pairs = zip(self.log_likelihoods, self.unconditional, strict=True)
+            return tuple(value - without for value, without in pairs)
+        counts: Sequence[int] = self.token_counts
+        if normalisation != "tokens":
+            assert self.option_texts is not None
+            counts = [
+                len(text.encode("utf-8") if normalisation == "bytes" else text)
+                for text in self.option_texts
+            ]
+        return tuple(
+            value / max(count, 1) for value, count in zip(self.log_likelihoods, counts, strict=True)
+        )
 
     @property
     def scores(self) -> tuple[float, ...]:
         """What options are ranked by: log-likelihoods, normalised as the policy says."""
-        if self.policy.normalisation == "sum":
-            return self.log_likelihoods
-        return tuple(
-            value / count
-            for value, count in zip(self.log_likelihoods, self.token_counts, strict=True)
-        )
+        return self.normalised(self.policy.normalisation)
 
     @property
     def ranking(self) -> tuple[int, ...]:

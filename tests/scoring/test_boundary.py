@@ -15,7 +15,24 @@ from tests.data import tiny_tokenizers
 STYLES = ("bloom", "gpt2", "qwen2", "llama", "opt")
 PIECES = [
     *("The answer is (", "A", "B", ")", ".", " otter", "otter", "'s", "'", "s", " dense", "ing"),
-    *("in", " ", "  ", "\n", "\n\n", "3", "14", "!", "(", "süß", "é", "🙂", "天", "气", "</s>", "<s>"),
+    *(
+        "in",
+        " ",
+        "  ",
+        "\n",
+        "\n\n",
+        "3",
+        "14",
+        "!",
+        "(",
+        "süß",
+        "é",
+        "🙂",
+        "天",
+        "气",
+        "</s>",
+        "<s>",
+    ),
 ]
 
 

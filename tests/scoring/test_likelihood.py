@@ -5,116 +5,145 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacherlm_jax.generation import batching, decode
-from teacherlm_jax.models import cache as cache_lib
-from teacherlm_jax.scoring import likelihood
+from teacherlm_jax.scoring import likelihood, split
 from tests.generation import tiny
 
-LENGTH = 24
-OPTION_LENGTH = 5
 OPTIONS = 4
 
 
-def questions(longest_option, count=7, fillers=1):
-    """Random questions as arrays and as lists; id 0 is frequent in both contexts and options."""
-    rng = np.random.default_rng(1)
-    contexts = tiny.prompts(count, seed=2)
-    options = [
-        [
-            rng.choice([0, *range(tiny.VALID_VOCAB_SIZE)], size=rng.integers(1, longest_option + 1))
-            for _ in range(rng.integers(2, OPTIONS + 1))
-        ]
-        for _ in contexts
+def questions(longest_option, count=7, seed=1):
+    """Random questions; id 0 is frequent in both contexts and options."""
+    rng = np.random.default_rng(seed)
+    return [
+        split.split_question(
+            context,
+            [
+                rng.choice([0, *range(tiny.VALID_VOCAB_SIZE)], size=rng.integers(1, most + 1))
+                for _ in range(rng.integers(2, OPTIONS + 1))
+            ],
+        )
+        for context, most in zip(tiny.prompts(count, seed=seed + 1), [longest_option] * count)
     ]
-    batch = count + fillers
-    contexts_BT, lengths_B = batching.pad_rows(contexts, batch, LENGTH)
-    options_BOL = np.zeros((batch, OPTIONS, longest_option), np.int32)
-    option_lengths_BO = np.zeros((batch, OPTIONS), np.int32)
-    for row, row_options in enumerate(options):
-        for number, option in enumerate(row_options):
-            options_BOL[row, number, : len(option)] = option
-            option_lengths_BO[row, number] = len(option)
-    arrays = likelihood.Questions(contexts_BT, lengths_B, options_BOL, option_lengths_BO)
-    return arrays, contexts, options
 
 
-def by_whole_forward_passes(model, params, context, option):
-    """Float64 reference: every option's row run whole, without a cache."""
-    tokens = [*context, *option]
-    log_probabilities = tiny.log_softmax(tiny.uncached_logits(model, params, tokens))
-    places = range(len(context) - 1, len(tokens) - 1)
-    return sum(log_probabilities[place, tokens[place + 1]] for place in places)
+def scored(model, params, asked, fillers=1, more=0):
+    """Scores with padding of every kind."""
+    sizes = [likelihood.row_size(question) for question in asked]
+    size = likelihood.RowSize(*(max(column) + more for column in zip(*sizes)))
+    if not more:
+        size = size._replace(places=max(row.places for row in sizes))
+    rows = likelihood.make_rows(asked, len(asked) + fillers, size)
+    found = _jitted(model, size.options)(params, rows)
+    return jax.tree.map(np.asarray, found)
 
 
 @functools.cache
-def jitted(model, single):
-    if single:
-        return jax.jit(lambda p, q: likelihood.single_token_log_likelihoods(p, model, q))
-    return jax.jit(lambda p, q: likelihood.log_likelihoods(p, model, q, LENGTH + OPTION_LENGTH))
+def _jitted(model, options):
+    return jax.jit(lambda params, rows: likelihood.score(params, model, rows, options))
 
 
-def check(found_BO, model, params, contexts, options):
-    for row, context in enumerate(contexts):
-        for number, option in enumerate(options[row]):
-            expected = by_whole_forward_passes(model, params, context, option)
-            np.testing.assert_allclose(found_BO[row, number], expected, rtol=1e-5, atol=1e-5)
-        assert (found_BO[row, len(options[row]) :] == 0).all()
-    assert (found_BO[len(contexts) :] == 0).all()
+def by_whole_forward_passes(model, params, context, option):
+    """Float64 reference: every option's row run whole. Returns the sum, and whether it's greedy."""
+    tokens = [*context, *option]
+    table = tiny.log_softmax(tiny.uncached_logits(model, params, tokens))
+    places = range(len(context) - 1, len(tokens) - 1)
+    value = sum(table[place, tokens[place + 1]] for place in places)
+    return value, all(table[place].argmax() == tokens[place + 1] for place in places)
+
+
+def check(found, model, params, asked):
+    for row, question in enumerate(asked):
+        for number, option in enumerate(question.options):
+            value, is_greedy = by_whole_forward_passes(model, params, question.context, option)
+            np.testing.assert_allclose(
+                found.log_likelihoods_BO[row, number], value, rtol=1e-5, atol=1e-5
+            )
+            assert found.is_greedy_BO[row, number] == is_greedy
+        assert (found.log_likelihoods_BO[row, len(question.options) :] == 0).all()
+    assert (found.log_likelihoods_BO[len(asked) :] == 0).all()
 
 
 @pytest.mark.parametrize("scan_layers", [True, False])
 def test_options_of_any_length_match_whole_forward_passes(scan_layers):
     model, params = tiny.make(scan_layers)
-    arrays, contexts, options = questions(OPTION_LENGTH)
-    found_BO = np.asarray(jitted(model, False)(params, arrays))
-    assert found_BO.dtype == np.float32
-    check(found_BO, model, params, contexts, options)
+    asked = questions(5)
+    found = scored(model, params, asked)
+    assert found.log_likelihoods_BO.dtype == np.float32
+    check(found, model, params, asked)
 
 
 @pytest.mark.parametrize("family", ["opt_350m", "llama", "mistral", "neox"])
 def test_options_of_other_families_match_whole_forward_passes(family):
     model, params = tiny.of_family(family)
-    arrays, contexts, options = questions(3, count=4)
-    found_BO = np.asarray(jitted(model, False)(params, arrays))
-    check(found_BO, model, params, contexts, options)
+    asked = questions(3, count=4)
+    check(scored(model, params, asked), model, params, asked)
 
 
-def test_single_tokens_match_whole_forward_passes_and_the_general_way():
+def test_a_sliding_window_reaches_from_an_option_over_the_other_options_into_the_prompt():
+    model, params = tiny.of_family("mistral")
+    assert model.config.sliding_window
+    # The last option stands further from the prompt's end than the window is wide.
+    long = [[3 + number] * model.config.sliding_window for number in range(3)]
+    asked = [split.split_question(range(1, 9), [*long, [7, 8]])]
+    check(scored(model, params, asked), model, params, asked)
+
+
+def test_single_tokens_need_one_prediction_and_match_the_general_way():
     model, params = tiny.make()
-    arrays, contexts, options = questions(1)
-    found_BO = np.asarray(jitted(model, True)(params, arrays))
-    check(found_BO, model, params, contexts, options)
-    padded = arrays._replace(
-        options_BOL=np.pad(arrays.options_BOL, ((0, 0), (0, 0), (0, OPTION_LENGTH - 1)))
+    asked = questions(1)
+    assert {likelihood.row_size(question).places for question in asked} == {1}
+    found = scored(model, params, asked)
+    check(found, model, params, asked)
+    general = scored(model, params, asked, more=3)
+    for one, two in zip(found, general):
+        np.testing.assert_allclose(two[: len(asked), : one.shape[1]], one[: len(asked)], atol=1e-5)
+
+
+def test_greedy_options_are_told():
+    model, params = tiny.make()
+    context = tiny.prompts(1, seed=5)[0]
+    greedy = []
+    for _ in range(3):
+        greedy.append(int(tiny.uncached_logits(model, params, [*context, *greedy])[-1].argmax()))
+    other = [*greedy[:2], (greedy[2] + 1) % tiny.VALID_VOCAB_SIZE]
+    asked = [split.split_question(context, [greedy, other, greedy[:1]])]
+    assert scored(model, params, asked).is_greedy_BO[0, :3].tolist() == [True, False, True]
+
+
+def test_chunks_of_predictions_change_nothing(monkeypatch):
+    model, params = tiny.make()
+    asked = questions(5, seed=7)
+    whole = scored(model, params, asked)
+    _jitted.cache_clear()
+    for places in (1, 2, 5):
+        monkeypatch.setattr(likelihood, "CHUNK_LOGITS", places * tiny.VOCAB_SIZE * (len(asked) + 1))
+        _jitted.cache_clear()
+        for one, two in zip(whole, scored(model, params, asked)):
+            np.testing.assert_allclose(one, two, atol=1e-5)
+    _jitted.cache_clear()
+
+
+def test_an_option_sees_nothing_of_another():
+    model, params = tiny.make()
+    prompt, first, second = [5, 6, 7, 0], [1, 2, 3], [9, 8]
+    together = scored(model, params, [split.split_question(prompt, [first, second])])
+    changed = scored(model, params, [split.split_question(prompt, [[1, 40, 3], second])])
+    np.testing.assert_array_equal(
+        together.log_likelihoods_BO[0, 1], changed.log_likelihoods_BO[0, 1]
     )
-    np.testing.assert_allclose(jitted(model, False)(params, padded), found_BO, atol=1e-5)
+    assert together.log_likelihoods_BO[0, 0] != changed.log_likelihoods_BO[0, 0]
 
 
 def test_stacked_parameters_score_as_each_alone():
     model, params = tiny.make()
     other = tiny.make(seed=1)[1]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, other)
-    arrays, *_ = questions(1)
-    function = jax.jit(
-        jax.vmap(
-            lambda p, q: likelihood.single_token_log_likelihoods(p, model, q), in_axes=(0, None)
-        )
-    )
-    together = function(stacked, arrays)
+    asked = questions(3)
+    sizes = [likelihood.row_size(question) for question in asked]
+    size = likelihood.RowSize(*(max(column) for column in zip(*sizes)))
+    rows = likelihood.make_rows(asked, len(asked), size)
+    function = lambda p: likelihood.score(p, model, rows, size.options).log_likelihoods_BO  # noqa: E731
+    together = jax.jit(jax.vmap(function))(stacked)
     for which, alone in enumerate((params, other)):
-        np.testing.assert_allclose(together[which], jitted(model, True)(alone, arrays), atol=1e-5)
+        np.testing.assert_allclose(together[which], jax.jit(function)(alone), atol=1e-5)
     assert np.abs(together[0] - together[1]).max() > 0.1
-
-
-@pytest.mark.parametrize("scan_layers", [True, False])
-def test_repeated_cache_rows_stand_side_by_side(scan_layers):
-    model, params = tiny.make(scan_layers)
-    tokens_BT, lengths_B = batching.pad_rows(tiny.prompts(3), 3, LENGTH)
-    fill = jax.jit(lambda tokens, lengths: decode.prefill(params, model, tokens, lengths, LENGTH))
-    repeated = likelihood.repeat_cache_rows(fill(tokens_BT, lengths_B), 2)
-    by_hand = fill(np.repeat(tokens_BT, 2, axis=0), np.repeat(lengths_B, 2))
-    empty = cache_lib.init_cache(model, 6, LENGTH)
-    assert jax.tree.map(jnp.shape, repeated) == jax.tree.map(jnp.shape, empty)
-    jax.tree.map(
-        lambda one, two: np.testing.assert_allclose(one, two, atol=1e-5), repeated, by_hand
-    )

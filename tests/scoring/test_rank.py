@@ -32,7 +32,7 @@ def questions(single, count=11):
 
 
 def scorer(policy=POLICY, **overrides):
-    return Scorer(tiny.make()[0], policy, **{"batch_size": 8, "buckets": (24,), **overrides})
+    return Scorer(tiny.make()[0], policy, **{"batch_size": 8, "buckets": (40,), **overrides})
 
 
 def score(asked, policy=POLICY, **overrides):
@@ -48,7 +48,7 @@ def test_the_ranking_does_not_depend_on_batch_order_or_bucket(single):
     asked = questions(single)
     usual = score(asked)
     assert len({s.prediction for s in usual}) > 1
-    for overrides in ({"batch_size": 1}, {"batch_size": 3, "buckets": (11, 21)}):
+    for overrides in ({"batch_size": 1}, {"batch_size": 3, "buckets": (16, 39)}):
         other = score(asked, **overrides)
         assert told(other) == told(usual)
         for one, two in zip(usual, other):
@@ -166,13 +166,13 @@ def test_truncation_is_recorded_and_changes_no_other_question():
     ("question", "message"),
     [
         (Question("far", (1,) * 40, [[1]]), r"'far'.*40 prompt .*max_length = 40.*\"left\""),
-        (Question("wide", (1,) * 30, [[1]]), r"'wide'.*30 context .*bucket, 24.*at least 30"),
+        (Question("wide", (1,) * 30, [[1]]), r"'wide'.*30 positions.*bucket, 24.*at least 30"),
         (Question("alien", (1, 48), [[1]]), r"'alien'.*1 to 48.*\[0, 48\)"),
         (Question("empty", (1,), [[1], []]), "'empty': option 1 has no tokens"),
     ],
 )
 def test_bad_questions_are_refused_before_anything_compiles(question, message):
-    broken = scorer()
+    broken = scorer(buckets=(24,))
     with pytest.raises(ValueError, match=message):
         broken.score(
             tiny.make()[1],
@@ -220,3 +220,20 @@ def test_eight_devices_rank_the_same():
     assert done.returncode == 0, done.stderr
     expected = [str(told(score(questions(single)))) for single in (True, False)]
     assert done.stdout.splitlines() == expected
+
+
+def test_options_are_scored_without_their_question_each_different_one_once():
+    policy = ScoringPolicy(max_length=40, bos_id=0, unconditional_prompt=(7, 8))
+    asked = [*questions(True, 4), *questions(False, 5)]
+    found = score(asked, policy, buckets=None)
+    alone = score([Question(n, (7, 8), q.options) for n, q in enumerate(asked)], buckets=None)
+    with_bos = score([Question(n, (0, 7, 8), q.options) for n, q in enumerate(asked)], buckets=None)
+    for one, expected, without_bos in zip(found, with_bos, alone):
+        np.testing.assert_allclose(one.unconditional, expected.log_likelihoods, atol=1e-5)
+        assert np.abs(np.subtract(one.unconditional, without_bos.log_likelihoods)).max() > 1e-3
+        np.testing.assert_allclose(
+            one.normalised("unconditional"),
+            np.subtract(one.log_likelihoods, expected.log_likelihoods),
+            atol=1e-5,
+        )
+    assert all(result.unconditional is None for result in score(asked, buckets=None))

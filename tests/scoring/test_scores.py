@@ -1,6 +1,12 @@
 import pytest
 
-from teacherlm_jax.scoring.scores import OptionRow, QuestionScore, ScoringPolicy, group_rows
+from teacherlm_jax.scoring.scores import (
+    OptionRow,
+    Question,
+    QuestionScore,
+    ScoringPolicy,
+    group_rows,
+)
 
 
 def test_rows_are_grouped_in_order_of_appearance():
@@ -45,9 +51,35 @@ def test_equals_rank_by_number_and_near_ties_are_told():
 
 def test_bad_settings_are_refused():
     for settings, message in [
-        ({"normalisation": "bytes"}, "normalisation = 'bytes'.*'sum', 'tokens'"),
+        ({"normalisation": "words"}, "normalisation = 'words'.*'sum', 'tokens'"),
+        ({"normalisation": "unconditional"}, "needs an unconditional_prompt"),
         ({"truncation": "middle"}, "truncation = 'middle'"),
         ({"max_length": 1}, "max_length = 1.*at least 2"),
     ]:
         with pytest.raises(ValueError, match=message):
             ScoringPolicy(**{"max_length": 40, **settings})
+
+
+def test_every_normalisation_counts_its_own():
+    texts = ("süß", "naive")
+    scores = QuestionScore(
+        "q", (-6.0, -5.0), (2, 1), 0, ScoringPolicy(9), (), texts, unconditional=(-8.0, -4.0)
+    )
+    assert scores.normalisations == ("sum", "tokens", "bytes", "characters", "unconditional")
+    found = {name: scores.normalised(name) for name in scores.normalisations}
+    assert found == {
+        "sum": (-6.0, -5.0),
+        "tokens": (-3.0, -5.0),
+        "bytes": (-6 / 5, -1.0),
+        "characters": (-2.0, -1.0),
+        "unconditional": (2.0, -1.0),
+    }
+
+
+def test_a_normalisation_that_lacks_what_it_needs_is_refused():
+    scores = QuestionScore("q7", (-6.0, -5.0), (2, 1), 0, ScoringPolicy(9))
+    assert scores.normalisations == ("sum", "tokens")
+    with pytest.raises(ValueError, match=r"'q7' has no normalisation 'bytes'.*options' texts"):
+        scores.normalised("bytes")
+    with pytest.raises(ValueError, match="2 options but 1 texts"):
+        Question("q", [1], [[1], [2]], ("a",))

@@ -1,0 +1,101 @@
+"""Which questions run together, and in rows of which size: few sizes, and little padding.
+
+Every size is a program to compile. So sizes are fitted to the questions: for so many of them, those
+with the least padding.
+
+Shape legend: N questions, U different values.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from teacherlm_jax.generation import batching
+from teacherlm_jax.scoring.likelihood import RowSize
+
+# Lengths are rounded up to whole multiples: hardware pads to such anyway, and sizes that nearly
+# agree become one.
+_MULTIPLE = 8
+_MOST_LENGTHS, _MOST_PLACES = 4, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Questions that run together.
+
+    Attributes:
+      numbers: which, at most the batch size.
+      size: of each row.
+    """
+
+    numbers: tuple[int, ...]
+    size: RowSize
+
+
+def plan(
+    sizes: Sequence[RowSize], batch_size: int, buckets: Sequence[int] | None = None
+) -> list[Batch]:
+    """Cuts questions into batches, those with the most predictions and the longest first.
+
+    Questions whose options are single tokens need one prediction, and are kept apart.
+
+    Args:
+      sizes: of the questions' rows.
+      batch_size: rows of a batch.
+      buckets: lengths that rows may have, rising; None: fitted to the questions.
+
+    Returns:
+      The batches; every question stands in exactly one.
+    """
+    if not sizes:
+        return []
+    options = max(size.options for size in sizes)
+    places_N = np.array([size.places for size in sizes], np.int64)
+    edges = [0, *fitted_buckets(places_N[places_N == 1], 1, 1)]
+    edges += fitted_buckets(places_N[places_N > 1], _MOST_PLACES, 1)
+    batches = []
+    for low, high in reversed(list(itertools.pairwise(edges))):
+        numbers = np.flatnonzero((places_N > low) & (places_N <= high)).tolist()
+        lengths = [sizes[number].positions for number in numbers]
+        allowed = buckets or fitted_buckets(np.array(lengths), _MOST_LENGTHS, _MULTIPLE)
+        for part in batching.plan_batches(lengths, batch_size, allowed):
+            chosen = tuple(numbers[row] for row in part.rows)
+            batches.append(Batch(chosen, RowSize(part.length, high, options)))
+    return batches
+
+
+def fitted_buckets(values_N: np.ndarray, most: int, multiple: int) -> list[int]:
+    """At most so many sizes that hold all values, with the least sum over the values.
+
+    Args:
+      values_N: whole numbers of at least 1.
+      most: how many sizes.
+      multiple: of which each is one.
+
+    Returns:
+      The sizes, rising; none for no values.
+    """
+    rounded_N = -(-np.asarray(values_N, np.int64) // multiple) * multiple
+    sizes_U, counts_U = np.unique(rounded_N, return_counts=True)
+    count = len(sizes_U)
+    if count <= most:
+        return sizes_U.tolist()
+    # cost[u] is that of the first u sizes with the buckets so far; the next bucket ends at v and
+    # holds those from u on.
+    before_U1 = np.concatenate([[0], np.cumsum(counts_U)])
+    cost_U1 = np.where(np.arange(count + 1) == 0, 0, np.iinfo(np.int64).max // 4)
+    starts = []
+    for _ in range(most):
+        held_UU = before_U1[None, 1:] - before_U1[:-1, None]
+        total_UU = np.where(held_UU > 0, cost_U1[:-1, None] + held_UU * sizes_U[None, :], 2**62)
+        starts.append(total_UU.argmin(axis=0))
+        cost_U1 = np.concatenate([[0], total_UU.min(axis=0)])
+    chosen, end = [], count
+    for start_U in reversed(starts):
+        if end == 0:
+            break
+        chosen.append(int(sizes_U[end - 1]))
+        end = int(start_U[end - 1])
+    return chosen[::-1]
