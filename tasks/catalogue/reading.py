@@ -86,10 +86,9 @@ def chosen(
     name: str = "label",
     id: str = "",
 ) -> Sample | None:
-    """A sample whose answer is the option at a place that the row gives.
+    """A sample whose answer is the option at a place that the row gives; the options may repeat.
 
-    None where the place is -1, which hides a label, and where two options are the same: then no
-    letter is the answer.
+    None where the place is -1, which hides a label.
 
     Args:
       fields: the sample's.
@@ -104,6 +103,4 @@ def chosen(
     if isinstance(place, str) and place.strip().lstrip("-").isdigit():
         place = int(place)
     answer = by_label({name: place}, name, options)
-    if answer is None or len(set(options)) < len(options):
-        return None
-    return Sample(fields, answer, tuple(options), id)
+    return None if answer is None else Sample(fields, answer, tuple(options), id, place)

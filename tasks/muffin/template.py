@@ -99,7 +99,8 @@ def values(sample: Sample) -> dict[str, str]:
         lettered = zip(letters, sample.options, strict=True)
         known["options"] = "\n".join(f"- {option}" for option in sample.options)
         known["lettered_options"] = " ".join(f"({letter}) {option}" for letter, option in lettered)
-        known["letter"] = letters[sample.options.index(sample.answer)]
+        place = sample.answer_index
+        known["letter"] = letters[sample.options.index(sample.answer) if place is None else place]
     return known
 
 
