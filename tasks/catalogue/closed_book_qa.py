@@ -7,7 +7,7 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import text, value
+from teacherlm_jax.tasks.catalogue.reading import chosen, part, text, texts, value
 
 HIDDEN = "<unk>"
 """What TriviaQA's test rows have for an answer."""
@@ -15,45 +15,34 @@ HIDDEN = "<unk>"
 
 def trivia_qa(row: Mapping[str, Any]) -> Sample | None:
     """A row of any of TriviaQA's configs; its passages are not read."""
-    answer = value(row, "answer")
-    if not isinstance(answer, Mapping):
-        raise RowError(f"field 'answer' is {answer!r:.80}; it must be an object.")
-    found = text(answer, "normalized_value")
+    found = text(part(row, "answer"), "normalized_value")
     if found in ("", HIDDEN):
         return None
     return Sample({"question": text(row, "question")}, found, id=text(row, "question_id"))
 
 
 def _natural_questions(row: Mapping[str, Any]) -> Sample | None:
-    answers = value(row, "answer")
-    if not isinstance(answers, list) or not answers or not isinstance(answers[0], str):
-        raise RowError(f"field 'answer' is {answers!r:.80}; it must be a list of texts.")
+    answers = texts(row, "answer")
+    if not answers:
+        raise RowError("field 'answer' is []; it must hold a text.")
     question = text(row, "question")
     if question and not question.endswith("?"):
         question += "?"
-    return Sample({"question": question}, answers[0].strip())
+    return Sample({"question": question}, answers[0])
 
 
 def arc(row: Mapping[str, Any]) -> Sample | None:
     """A row of ARC: 3 to 5 options, named by letters, by digits, or in TFDS by numbers from 0."""
-    choices = value(row, "choices")
-    if not isinstance(choices, Mapping):
-        raise RowError(f"field 'choices' is {choices!r:.80}; it must be an object.")
-    texts, labels = value(choices, "text"), value(choices, "label")
-    key = value(row, "answerKey")
+    choices = part(row, "choices")
+    labels, key = value(choices, "label"), value(row, "answerKey")
     if key in (-1, ""):
         return None
-    if not isinstance(texts, list) or not isinstance(labels, list) or len(texts) != len(labels):
+    if not isinstance(labels, list) or len(labels) != len(texts(choices, "text")):
         raise RowError(f"choices are {choices!r:.80}; text and label must be lists of one length.")
     if key not in labels:
         raise RowError(f"field 'answerKey' is {key!r:.80}; it must be one of {labels}.")
-    options = tuple(entry.strip() if isinstance(entry, str) else entry for entry in texts)
-    return Sample(
-        {"question": text(row, "question")},
-        options[labels.index(key)],
-        options,
-        id=text(row, "id"),
-    )
+    fields, place = {"question": text(row, "question")}, labels.index(key)
+    return chosen(fields, texts(choices, "text"), place, "answerKey", text(row, "id"))
 
 
 TRIVIA_QA = define(

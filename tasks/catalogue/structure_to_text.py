@@ -7,7 +7,7 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import text, value
+from teacherlm_jax.tasks.catalogue.reading import row_id, text, value
 
 
 def _target(row: Mapping[str, Any], fields: dict[str, str]) -> Sample | None:
@@ -15,7 +15,7 @@ def _target(row: Mapping[str, Any], fields: dict[str, str]) -> Sample | None:
     answer = text(row, "target")
     if not answer:
         return None
-    return Sample(fields, answer, id=text(row, "gem_id") if "gem_id" in row else "")
+    return Sample(fields, answer, id=row_id(row, "gem_id"))
 
 
 def _texts(row: Mapping[str, Any], name: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import by_label, text, value
+from teacherlm_jax.tasks.catalogue.reading import by_label, row_id, text, value
 
 NEWS_TOPICS = ("World", "Sports", "Business", "Science/Tech")
 MOST_OPINIONS = 10
@@ -24,14 +24,21 @@ def _summary(row: Mapping[str, Any], document: str, summary: str, name: str) -> 
     fields, answer = {name: text(row, document)}, text(row, summary)
     if not fields[name] or not answer:
         return None
-    id_ = row.get("id", row.get("gem_id", ""))
-    return Sample(fields, answer, id=id_ if isinstance(id_, str) else "")
+    return Sample(fields, answer, id=row_id(row, "id", "gem_id"))
 
 
 def _titled(row: Mapping[str, Any]) -> Sample | None:
     fields = {"title": text(row, "title"), "article": text(row, "text")}
     answer = text(row, "summary")
     return Sample(fields, answer) if all([*fields.values(), answer]) else None
+
+
+def _several_articles(row: Mapping[str, Any]) -> Sample | None:
+    """MultiNews: one text holds all of the articles, between bars."""
+    articles = (article.strip() for article in text(row, "document").split("|||||"))
+    joined = "\n\n".join(article for article in articles if article)
+    answer = text(row, "summary")
+    return Sample({"articles": joined}, answer) if joined and answer else None
 
 
 def _topic(row: Mapping[str, Any]) -> Sample | None:
@@ -102,7 +109,7 @@ MULTI_NEWS = define(
     tfds="multi_news:2.1.0",
     hub="alexfabbri/multi_news",
     **_three_splits(5_622, 5_622, 44_972),
-    read=functools.partial(_summary, document="document", summary="summary", name="articles"),
+    read=_several_articles,
     question="What do these articles say, in short?\n{articles}",
     reconstructed="FLAN pins 1.0.0, which TFDS has no longer",
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from teacherlm_jax.tasks.catalogue.dataset import Dataset, Sample, define
-from teacherlm_jax.tasks.catalogue.reading import text, value
+from teacherlm_jax.tasks.catalogue.reading import part, text
 
 
 def _lower(sentence: str) -> str:
@@ -28,7 +28,7 @@ def _without_spaces(sentence: str) -> str:
 
 def _reader(field: str, damage: Callable[[str], str]) -> Callable[[Any], Sample | None]:
     def read(row: Mapping[str, Any]) -> Sample | None:
-        sentence = text(value(row, "translation") if "translation" in row else row, "en")
+        sentence = text(part(row, "translation") if "translation" in row else row, "en")
         damaged = damage(sentence)
         # Where nothing is damaged, or nothing is left, there is nothing to mend.
         if damaged in ("", sentence):

@@ -9,9 +9,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Dataset, Sample, define
-from teacherlm_jax.tasks.catalogue.reading import text
+from teacherlm_jax.tasks.catalogue.reading import part, text
 
 LANGUAGES = {
     "cs": "Czech",
@@ -26,9 +25,7 @@ LANGUAGES = {
 
 
 def _read(row: Mapping[str, Any], code: str) -> Sample | None:
-    pair = row.get("translation", row)
-    if not isinstance(pair, Mapping):
-        raise RowError(f"field 'translation' is {pair!r:.80}; it must be an object.")
+    pair = part(row, "translation") if "translation" in row else row
     english, other = text(pair, "en"), text(pair, code)
     if not english or not other:
         return None
