@@ -74,8 +74,9 @@ def row_id(row: Mapping[str, Any], *names: str) -> str:
     for name in names:
         if name in row:
             found = row[name]
-            parts = found.values() if isinstance(found, Mapping) else [found]
-            return "-".join(str(entry) for entry in parts)
+            if isinstance(found, Mapping):
+                return "-".join(f"{key}{found[key]}" for key in sorted(found))
+            return str(found)
     return ""
 
 
