@@ -8,8 +8,8 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import identity, letter_place, option_texts
-from teacherlm_jax.tasks.catalogue.reading import text, value
+from teacherlm_jax.tasks.catalogue.lettered import letter_place
+from teacherlm_jax.tasks.catalogue.reading import part, row_id, text, texts
 
 # UnifiedQA writes a line's end as a backslash and an n.
 _LINE = re.compile(r"\s*(?:\\n|\n)\s*")
@@ -45,13 +45,10 @@ def _read(row: Mapping[str, Any]) -> Sample | None:
 def _hub_row(row: Mapping[str, Any]) -> Sample | None:
     if row.get("answerKey") == "":
         return None  # test rows
-    choices = value(row, "choices")
-    if not isinstance(choices, Mapping):
-        raise RowError(f"field 'choices' is {choices!r:.80}; it must hold text and label.")
-    options = option_texts(choices, "text")
+    options = tuple(texts(part(row, "choices"), "text"))
     place = letter_place(row, "answerKey", len(options))
     fields = {"question": text(row, "question")}
-    return Sample(fields, options[place], options, identity(row, "id"), answer_index=place)
+    return Sample(fields, options[place], options, row_id(row, "id"), answer_index=place)
 
 
 COMMONSENSE_QA = define(

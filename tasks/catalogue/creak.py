@@ -7,8 +7,8 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import identity, letter_place
-from teacherlm_jax.tasks.catalogue.reading import text, value
+from teacherlm_jax.tasks.catalogue.lettered import letter_place
+from teacherlm_jax.tasks.catalogue.reading import row_id, text, value
 
 OPTIONS = ("True", "False")
 _PREFIX = "Determine the correctness of the following sentence. "
@@ -26,7 +26,7 @@ def _read(row: Mapping[str, Any]) -> Sample | None:
         place = letter_place(row, "answer", len(OPTIONS))
     else:
         return None  # the release's test rows
-    return Sample({"sentence": sentence}, OPTIONS[place], OPTIONS, identity(row, "ex_id", "id"))
+    return Sample({"sentence": sentence}, OPTIONS[place], OPTIONS, row_id(row, "ex_id", "id"))
 
 
 CREAK = define(

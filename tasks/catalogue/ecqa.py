@@ -7,8 +7,8 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import identity, letter_place, option_texts
-from teacherlm_jax.tasks.catalogue.reading import text
+from teacherlm_jax.tasks.catalogue.lettered import letter_place
+from teacherlm_jax.tasks.catalogue.reading import row_id, text, texts
 
 _OPTION_FIELDS = tuple(f"q_op{number}" for number in range(1, 6))
 
@@ -17,11 +17,11 @@ def _read(row: Mapping[str, Any]) -> Sample:
     """A row of the release, or of the authors' copies, where the answer is a letter too."""
     question = text(row, "q_text", "question").removeprefix("Q: ")
     if "choices" in row:
-        options = option_texts(row, "choices")
+        options = tuple(texts(row, "choices"))
     else:
         options = tuple(text(row, name) for name in _OPTION_FIELDS)
     place = _place(row, options)
-    name = identity(row, "q_no", "id")
+    name = row_id(row, "q_no", "id")
     return Sample({"question": question}, options[place], options, name, answer_index=place)
 
 

@@ -1,4 +1,4 @@
-"""Readers of what rows of multiple-choice questions share: options, letters of answers, ids."""
+"""Readers of right options in rows that name them by letter or by place."""
 
 from __future__ import annotations
 
@@ -34,23 +34,3 @@ def number_place(row: Mapping[str, Any], name: str, count: int) -> int:
     if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < count:
         raise RowError(f"field {name!r} is {place!r:.80}; it must be 0 to {count - 1}.")
     return place
-
-
-def option_texts(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """A field with a list of texts, without white space around.
-
-    Raises:
-      RowError: it is missing or something else.
-    """
-    options = value(row, name)
-    if not isinstance(options, list) or not all(isinstance(each, str) for each in options):
-        raise RowError(f"field {name!r} is {options!r:.80}; it must be a list of texts.")
-    return tuple(each.strip() for each in options)
-
-
-def identity(row: Mapping[str, Any], *names: str) -> str:
-    """The first of these fields that the row has, as a text; "" where it has none."""
-    for name in names:
-        if row.get(name) is not None:
-            return str(row[name]).strip()
-    return ""

@@ -6,24 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import (
-    identity,
-    letter_place,
-    number_place,
-    option_texts,
-)
-from teacherlm_jax.tasks.catalogue.reading import text
+from teacherlm_jax.tasks.catalogue.lettered import letter_place, number_place
+from teacherlm_jax.tasks.catalogue.reading import row_id, text, texts
 
 
 def _read(row: Mapping[str, Any]) -> Sample:
     """A row of either edition: the answer is the letter `label` or the place `answer`."""
-    options = option_texts(row, "options")
+    options = tuple(texts(row, "options"))
     if "label" in row:
         place = letter_place(row, "label", len(options))
     else:
         place = number_place(row, "answer", len(options))
     fields = {"passage": text(row, "context", "text"), "question": text(row, "question")}
-    return Sample(fields, options[place], options, identity(row, "id"), answer_index=place)
+    return Sample(fields, options[place], options, row_id(row, "id"), answer_index=place)
 
 
 LOGIQA = define(

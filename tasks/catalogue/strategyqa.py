@@ -7,8 +7,8 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import identity, letter_place
-from teacherlm_jax.tasks.catalogue.reading import text
+from teacherlm_jax.tasks.catalogue.lettered import letter_place
+from teacherlm_jax.tasks.catalogue.reading import row_id, text
 
 OPTIONS = ("True", "False")
 
@@ -37,7 +37,7 @@ def _read(row: Mapping[str, Any]) -> Sample | None:
         raise RowError(f"field 'facts' is {facts!r:.80}; it must be a list of texts.")
     if facts:
         fields["facts"] = numbered_facts(facts)
-    return Sample(fields, OPTIONS[place], OPTIONS, identity(row, "qid", "id"))
+    return Sample(fields, OPTIONS[place], OPTIONS, row_id(row, "qid", "id"))
 
 
 STRATEGYQA = define(
