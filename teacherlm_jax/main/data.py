@@ -14,6 +14,7 @@ from teacherlm_jax.main.command_line import run_plain_command
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "list": ("data_list", "list tasks and mixtures: sizes, sources, what is here"),
     "inspect": ("data_inspect", "show samples token by token, and what carries loss"),
+    "stats": ("data_stats", "count tokens, truncation, packing, and epochs of a mixture"),
 }
 """Name -> (module of this package, one line of help)."""
 

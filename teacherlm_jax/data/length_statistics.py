@@ -1,0 +1,378 @@
+"""What a mixture costs: token lengths, what does not fit, how full rows are, how many epochs.
+
+Shape legend: N examples of a table; 2 (inputs, targets).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+from etils import epath
+
+from teacherlm_jax.data import inventory, ledger, mixture_plan, pipeline, token_cache, tokenization
+from teacherlm_jax.data.examples import ExampleTable, TokenizedExample
+from teacherlm_jax.data.row_format import RowFormat
+
+# Lengths are suggested in multiples of this: XLA pads what is no multiple of its tiles.
+ROUNDED_TO = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A task's examples, or the first of them.
+
+    Attributes:
+      table: their lengths.
+      examples: in the whole split; None: not known.
+      is_whole: the table holds them all.
+    """
+
+    table: ExampleTable
+    examples: int | None
+    is_whole: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """Of some token counts: the mean, percentiles that are lengths of examples, and the highest."""
+
+    mean: float
+    median: int
+    p95: int
+    p99: int
+    max: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskStatistics:
+    """A task in the mixture.
+
+    Attributes:
+      name: of the task.
+      examples: in the whole split; None: not known.
+      measured: whose lengths these are.
+      unusable: of those measured, examples without a token to learn from.
+      inputs: tokens of inputs.
+      targets: tokens of targets, EOS included where the task adds it.
+      total: tokens of both.
+      share: of draws.
+      token_share: of all tokens that training reads.
+      loss_share: of all tokens of targets.
+      epochs: times that training sees each example; None: not known, or no steps were given.
+    """
+
+    name: str
+    examples: int | None
+    measured: int
+    unusable: int
+    inputs: Lengths
+    targets: Lengths
+    total: Lengths
+    share: float
+    token_share: float
+    loss_share: float
+    epochs: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What rows of a length do to the mixture.
+
+    Attributes:
+      length: positions of a row.
+      too_long: task name -> examples that do not fit, where there are any. "error" stops at the
+        first, "drop" loses them, "trim" keeps their last tokens.
+      too_long_share: of draws, at the mixture's rates.
+      lost_by_drop: share of tokens, at the mixture's rates.
+      lost_by_trim: likewise.
+      fill_packed: share of positions that are no padding; None: no example fits.
+      fill_single: with an example a row.
+      examples_per_row: packed.
+    """
+
+    length: int
+    too_long: Mapping[str, int]
+    too_long_share: float
+    lost_by_drop: float
+    lost_by_trim: float
+    fill_packed: float | None
+    fill_single: float | None
+    examples_per_row: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureStatistics:
+    """All of it.
+
+    Attributes:
+      name: of the task or mixture.
+      split: of its tasks.
+      tasks: in the order of their share of tokens.
+      fits: for each row length.
+      needed: shortest row that holds every example measured.
+      suggested: TASK_FEATURE_LENGTHS that cut nothing, in multiples of `ROUNDED_TO`.
+      suggested_p99: the same for 99 % of the draws of each feature.
+      schedule: train_steps, batch_size, rows, and draws and tokens of training; empty: no steps
+        were given.
+    """
+
+    name: str
+    split: str
+    tasks: Sequence[TaskStatistics]
+    fits: Sequence[Fit]
+    needed: int
+    suggested: Mapping[str, int]
+    suggested_p99: Mapping[str, int]
+    schedule: Mapping[str, float]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all examples were measured."""
+        return all(task.examples == task.measured for task in self.tasks)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**dataclasses.asdict(self), "is_whole": self.is_whole}
+
+
+def measure(
+    provider: seqio.Task | seqio.Mixture,
+    split: str,
+    limit: int,
+    token_cache_dir: epath.PathLike | None = None,
+) -> tuple[list[Measured], list[float]]:
+    """Token lengths of each task, and the mixture's rates.
+
+    Args:
+      provider: a task or mixture.
+      split: of every task.
+      limit: examples of a task at most; the first of them.
+      token_cache_dir: tasks that have a complete cache there are measured whole, and nothing of
+        them is tokenized but the first rows. Nothing is written.
+
+    Raises:
+      ValueError: a task has no such split.
+    """
+    tasks = provider.tasks if isinstance(provider, seqio.Mixture) else [provider]
+    known = inventory.take([task.name for task in tasks]).tasks
+    measured: dict[str, Measured] = {}
+
+    def load(task: seqio.Task, split: str) -> ExampleTable:
+        expected = known[task.name].examples.get(split)
+        measured[task.name] = _measured(task, split, limit, token_cache_dir, expected)
+        return measured[task.name].table
+
+    _, rates = pipeline.load_tables(provider.name, split, load)
+    return list(measured.values()), rates
+
+
+def _measured(
+    task: seqio.Task,
+    split: str,
+    limit: int,
+    token_cache_dir: epath.PathLike | None,
+    expected: int | None,
+) -> Measured:
+    if token_cache_dir is not None and _is_cached(token_cache_dir, task.name, split):
+        table = token_cache.cached_table(task, split, token_cache_dir)
+        return Measured(table, len(table), True)
+    # One more tells whether these are all. Only lengths are kept: tokens of many tasks are large.
+    rows = _lengths(task, split, limit + 1)
+    lengths_N2 = np.array(rows[:limit], np.int32).reshape(-1, 2)
+    table = ExampleTable(
+        task.name,
+        [_NO_TOKENS] * len(lengths_N2),
+        lengths_N2,
+        [f"{task.name}/{split}:{number}" for number in range(len(lengths_N2))],
+    )
+    is_whole = len(rows) <= limit
+    return Measured(table, len(table) if is_whole else expected, is_whole)
+
+
+_NO_TOKENS = TokenizedExample("", np.zeros(0, np.int32), np.zeros(0, np.int32))
+
+
+def _lengths(task: seqio.Task, split: str, limit: int) -> list[tuple[int, int]]:
+    rows = tokenization.tokenized_rows(task, split, limit)
+    return [(len(inputs), len(targets)) for inputs, targets in rows]
+
+
+def _is_cached(directory: epath.PathLike, name: str, split: str) -> bool:
+    folder = epath.Path(directory) / token_cache.escaped(name) / token_cache.escaped(split)
+    return ledger.is_complete(folder / token_cache.MANIFEST_NAME)
+
+
+def statistics(
+    name: str,
+    split: str,
+    measured: Sequence[Measured],
+    rates: Sequence[float],
+    lengths: Sequence[int],
+    *,
+    bos_id: int | None = 0,
+    pack: bool = True,
+    train_steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> MixtureStatistics:
+    """Computes all of it from lengths alone.
+
+    Args:
+      name: of the task or mixture.
+      split: of its tasks.
+      measured: its tasks.
+      rates: of them.
+      lengths: of rows; the schedule is of the first. Empty: a row that holds every example.
+      bos_id: as in `RowFormat`.
+      pack: whether the schedule's rows are packed.
+      train_steps: of the schedule; None: there is none.
+      batch_size: rows of a step.
+      seed: of the order of packing.
+
+    Raises:
+      ValueError: there is nothing to learn from.
+    """
+    whole = RowFormat(_longest(measured) + 1, bos_id, too_long="drop")
+    usable = [whole.usable(part.table) for part in measured]
+    tables = [part.table for part in usable]
+    for table, part in zip(tables, measured, strict=True):
+        if not len(table):
+            raise ValueError(
+                f"{table.name}/{split}: none of its {len(part.table)} examples has a token to "
+                "learn from, so there is nothing to count: look at it with `data inspect`."
+            )
+    shares = [rate / sum(rates) for rate in rates]
+    needed = max(int(whole.used_N(table).max()) for table in tables)
+    fits = [
+        _fit(tables, shares, RowFormat(length, bos_id), seed)
+        for length in (lengths or [_rounded(needed)])
+    ]
+    means = np.array([table.lengths_N2.mean(axis=0) for table in tables])
+    tokens = np.array(shares) * means.sum(axis=1)
+    loss = np.array(shares) * means[:, 1]
+    schedule = {}
+    if train_steps is not None and batch_size is not None:
+        schedule = _schedule(train_steps, batch_size, fits[0], pack, float(tokens.sum()))
+    tasks = [
+        TaskStatistics(
+            name=part.table.name,
+            examples=part.examples,
+            measured=len(part.table),
+            unusable=kept.dropped,
+            inputs=_summary(table.lengths_N2[:, 0]),
+            targets=_summary(table.lengths_N2[:, 1]),
+            total=_summary(table.lengths_N2.sum(axis=1)),
+            share=share,
+            token_share=float(own / tokens.sum()),
+            loss_share=float(own_loss / loss.sum()),
+            epochs=schedule["draws"] * share / part.examples
+            if schedule and part.examples
+            else None,
+        )
+        for part, kept, table, share, own, own_loss in zip(
+            measured, usable, tables, shares, tokens, loss, strict=True
+        )
+    ]
+    return MixtureStatistics(
+        name=name,
+        split=split,
+        tasks=sorted(tasks, key=lambda task: (-task.token_share, task.name)),
+        fits=fits,
+        needed=needed,
+        suggested=_suggested(tables, shares, 1.0),
+        suggested_p99=_suggested(tables, shares, 0.99),
+        schedule=schedule,
+    )
+
+
+def _longest(measured: Sequence[Measured]) -> int:
+    return max(int(part.table.lengths_N2.sum(axis=1).max(initial=1)) for part in measured)
+
+
+def _rounded(length: int) -> int:
+    return max(math.ceil(length / ROUNDED_TO) * ROUNDED_TO, ROUNDED_TO)
+
+
+def _summary(lengths_N: np.ndarray) -> Lengths:
+    found = np.percentile(lengths_N, [50, 95, 99, 100], method="inverted_cdf")
+    return Lengths(float(lengths_N.mean()), *(int(value) for value in found))
+
+
+def _suggested(
+    tables: Sequence[ExampleTable], shares: Sequence[float], part: float
+) -> dict[str, int]:
+    """Lengths of each feature that hold this part of its draws."""
+    found = {}
+    for column, feature in enumerate(("inputs", "targets")):
+        lengths = np.concatenate([table.lengths_N2[:, column] for table in tables])
+        weights = np.concatenate(
+            [np.full(len(table), share / len(table)) for table, share in zip(tables, shares)]
+        )
+        order = np.argsort(lengths, kind="stable")
+        reached = np.cumsum(weights[order])
+        place = min(int(np.searchsorted(reached, part * reached[-1])), len(lengths) - 1)
+        longest = int(lengths.max() if part == 1 else lengths[order][place])
+        found[feature] = _rounded(longest) if longest else 0
+    return found
+
+
+def _fit(
+    tables: Sequence[ExampleTable], shares: Sequence[float], row_format: RowFormat, seed: int
+) -> Fit:
+    dropping = dataclasses.replace(row_format, too_long="drop")
+    too_long, long_share, dropped, trimmed, tokens = {}, 0.0, 0.0, 0.0, 0.0
+    for table, share in zip(tables, shares, strict=True):
+        total_N = table.lengths_N2.sum(axis=1, dtype=np.int64)
+        over_N = np.maximum(total_N - row_format.room, 0)
+        if over_N.any():
+            too_long[table.name] = int((over_N > 0).sum())
+        each = share / len(table)
+        long_share += each * float((over_N > 0).sum())
+        dropped += each * float(total_N[over_N > 0].sum())
+        trimmed += each * float(over_N.sum())
+        tokens += each * float(total_N.sum())
+    kept = [(dropping.usable(table).table, share) for table, share in zip(tables, shares)]
+    kept = [(table, share) for table, share in kept if len(table)]
+    packed = single = None
+    per_row = 0.0
+    if kept:
+        used = [dropping.used_N(table) for table, _ in kept]
+        stream = mixture_plan.PackedRows(
+            used, [share for _, share in kept], row_format.length, seed
+        )
+        packed = stream.fill()
+        per_row = sum(map(len, used)) / stream.count(1)
+        left = sum(share for _, share in kept)
+        mean = sum(float(own.mean()) * share / left for own, (_, share) in zip(used, kept))
+        single = mean / row_format.length
+    return Fit(
+        length=row_format.length,
+        too_long=too_long,
+        too_long_share=long_share,
+        lost_by_drop=dropped / tokens,
+        lost_by_trim=trimmed / tokens,
+        fill_packed=packed,
+        fill_single=single,
+        examples_per_row=per_row,
+    )
+
+
+def _schedule(
+    train_steps: int, batch_size: int, fit: Fit, pack: bool, tokens_per_draw: float
+) -> dict[str, float]:
+    rows = train_steps * batch_size
+    draws = rows * (fit.examples_per_row if pack else 1)
+    return {
+        "train_steps": train_steps,
+        "batch_size": batch_size,
+        "length": fit.length,
+        "is_packed": pack,
+        "rows": rows,
+        "draws": draws,
+        "tokens": draws * tokens_per_draw,
+    }
