@@ -20,6 +20,7 @@ from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.scoring.averages import averages
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import (
     OptionRow,
@@ -216,6 +217,17 @@ def mean_accuracy(metrics: Metrics) -> float:
     return float(np.mean([values["accuracy"] for values in metrics.values()]))
 
 
+def groups_of(mixture_or_task_name: str) -> dict[str, list[str]]:
+    """A mixture and the mixtures inside of it, each with its tasks; nothing for a task."""
+    if mixture_or_task_name not in seqio.MixtureRegistry.names():
+        return {}
+    mixture = seqio.MixtureRegistry.get(mixture_or_task_name)
+    groups = {mixture_or_task_name: [task.name for task in mixture.tasks]}
+    for member in mixture.rate_per_task_name:
+        groups |= groups_of(member)
+    return groups
+
+
 @dataclasses.dataclass(frozen=True)
 class CheckpointEvaluation:
     """What is evaluated, and on what.
@@ -250,11 +262,21 @@ class CheckpointEvaluation:
         return ScoringPolicy(max_length=self.max_length, bos_id=self.bos_id)
 
 
+def _with_averages(metrics: Metrics, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    found = averages(metrics, groups)
+    return {
+        "accuracy": mean_accuracy(metrics),
+        "metrics": metrics,
+        "averages": {name: dataclasses.asdict(value) for name, value in found.items()},
+    }
+
+
 def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     """Evaluates a checkpoint, or each replica of it, and writes the metrics.
 
     Returns:
-      {"step", "models": [{"replica", "accuracy", "metrics"}], "file", ...}.
+      {"step", "models": [{"replica", "accuracy", "metrics", "averages"}], "file", ...}: `averages`
+      has those of the mixture and of the mixtures inside of it.
 
     Raises:
       FileNotFoundError: there is no checkpoint.
@@ -291,13 +313,13 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     else:
         models = [*enumerate(evaluator.evaluate_stacked(loaded.params, loaded.step))]
     path = epath.Path(settings.output_dir) / "evaluation.json"
+    groups = groups_of(settings.mixture_or_task_name)
     result = {
         "checkpoint": str(loaded.path),
         "step": loaded.step,
         **shown,
         "models": [
-            {"replica": replica, "accuracy": mean_accuracy(metrics), "metrics": metrics}
-            for replica, metrics in models
+            {"replica": replica, **_with_averages(metrics, groups)} for replica, metrics in models
         ],
     }
     ledger.remove(path)

@@ -255,11 +255,33 @@ def test_a_checkpoint_is_evaluated_into_a_file(checkpoint, tmp_path):
         "replica": None,
         "accuracy": evaluation.mean_accuracy(metrics),
         "metrics": metrics,
+        "averages": {},
     }
     assert written["step"] == 7
     assert written["scoring"]["bos_id"] == 0
     # The same again writes the same.
     assert evaluation.evaluate_checkpoint(settings(checkpoint, tmp_path)) == result
+
+
+def test_averages_of_a_mixture_and_of_those_inside_are_written(checkpoint, tmp_path):
+    seqio.MixtureRegistry.add("tiny0_letters_eval", list(TASKS[:2]), default_rate=1)
+    seqio.MixtureRegistry.add("tiny0_nested_eval", [("tiny0_letters_eval", 2), (TASKS[2], 1)])
+    assert evaluation.groups_of("tiny0_nested_eval") == {
+        "tiny0_nested_eval": sorted(TASKS),
+        "tiny0_letters_eval": sorted(TASKS[:2]),
+    }
+    asked = settings(checkpoint, tmp_path, mixture_or_task_name="tiny0_nested_eval")
+    [model] = evaluation.evaluate_checkpoint(asked)["models"]
+    metrics = [evaluator().evaluate(random_params())[task] for task in TASKS]
+    right = [values["accuracy"] * values["questions"] for values in metrics]
+    questions = [values["questions"] for values in metrics]
+    for name, count in (("tiny0_nested_eval", 3), ("tiny0_letters_eval", 2)):
+        assert model["averages"][name] == {
+            "macro": pytest.approx(sum(v["accuracy"] for v in metrics[:count]) / count),
+            "micro": pytest.approx(sum(right[:count]) / sum(questions[:count])),
+            "tasks": count,
+            "questions": sum(questions[:count]),
+        }
 
 
 def test_every_replica_of_a_checkpoint_is_evaluated(tmp_path):
