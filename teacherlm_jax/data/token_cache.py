@@ -24,9 +24,8 @@ from absl import logging
 from array_record.python import array_record_module
 from etils import epath
 
-from teacherlm_jax.data import cached_examples, ledger
+from teacherlm_jax.data import cached_examples, ledger, task_settings
 from teacherlm_jax.data.cached_examples import DamagedCacheError
-from teacherlm_jax.data.default_vocabulary import DefaultVocabulary
 from teacherlm_jax.data.examples import ContentDigest, ExampleTable
 from teacherlm_jax.data.tokenization import Row, check_split, tokenized_rows
 from teacherlm_jax.partitioning import hosts
@@ -37,7 +36,6 @@ LENGTHS_NAME = "lengths.npy"
 FIRST_ROWS = 32
 SHARD_BYTES = 64 * 2**20
 
-_IDS_SAMPLED = 1024
 _LONGEST_NAME = 160
 
 
@@ -217,11 +215,7 @@ def _opened(
 
 
 def _check_settings(folder: epath.Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differences = [
-        f"{key}: the cache has {found.get(key)!r}, the task {wanted.get(key)!r}"
-        for key in sorted({*found, *wanted})
-        if found.get(key) != wanted.get(key)
-    ]
+    differences = task_settings.differences(found, wanted)
     if differences:
         raise _stale(folder, "; ".join(differences))
 
@@ -233,39 +227,13 @@ def _stale(folder: epath.Path, reason: str) -> StaleCacheError:
     )
 
 
-# What decides the tokens, as far as a task tells
-
-
 def _settings(task: seqio.Task, split: str) -> dict[str, Any]:
-    """JSON values; flat, so that an error can say what differs."""
-    features = task.output_features
-    names = [name for name in ("inputs", "targets") if name in features]
-    vocab_size = max(int(features[name].vocabulary.vocab_size) for name in names)
-    settings: dict[str, Any] = {
+    """What decides the tokens, as far as a task tells: JSON values."""
+    features = task_settings.of_features(task)
+    return {
         "format": FORMAT,
         "task": task.name,
         "split": split,
-        "vocab_size": vocab_size,
-        "dtype": "<u2" if vocab_size <= 2**16 else "<i4",
+        "dtype": "<u2" if features["vocab_size"] <= 2**16 else "<i4",
+        **features,
     }
-    for name in names:
-        feature = features[name]
-        settings[f"{name} add_eos"] = feature.add_eos
-        settings[f"{name} dtype"] = feature.dtype.name
-        settings[f"{name} vocabulary"] = _vocabulary_fingerprint(feature.vocabulary)
-    return settings
-
-
-def _vocabulary_fingerprint(vocabulary: seqio.Vocabulary) -> str:
-    """Tells vocabularies apart by what they do, since seqio's have no name for their content.
-
-    The texts of a thousand ids stand for all.
-    """
-    if isinstance(vocabulary, DefaultVocabulary):
-        vocabulary = vocabulary.chosen
-    size = int(vocabulary.vocab_size)
-    step = -(-size // _IDS_SAMPLED)
-    texts = [repr(vocabulary.decode([number])) for number in range(0, size, step)]
-    digest = hashlib.sha256("\n".join(texts).encode("utf-8", "backslashreplace")).hexdigest()
-    ids = (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id)
-    return f"{type(vocabulary).__name__} of {size}, special tokens {ids}, {digest[:16]}"

@@ -12,7 +12,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from teacherlm_jax.data import ledger, pipeline, token_cache, vocabularies
+from teacherlm_jax.data import ledger, pipeline, task_settings, token_cache, vocabularies
 from teacherlm_jax.data.batches import MixtureBatches, RowFormat
 from teacherlm_jax.data.token_cache import StaleCacheError, cached_table
 from tests.data import tiny_tasks
@@ -177,7 +177,7 @@ def test_vocabularies_of_one_size_are_told_apart_by_their_words():
     one, same_words, other = (
         vocabularies.WordVocabulary(words) for words in (["a", "b"], ["a", "b"], ["b", "a"])
     )
-    fingerprints = [token_cache._vocabulary_fingerprint(v) for v in (one, same_words, other)]
+    fingerprints = [task_settings.vocabulary_fingerprint(v) for v in (one, same_words, other)]
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
