@@ -39,7 +39,8 @@ def plan(
 ) -> list[Batch]:
     """Cuts questions into batches, those with the most predictions and the longest first.
 
-    Questions whose options are single tokens need one prediction, and are kept apart.
+    Questions whose options are single tokens need one prediction, and are kept apart; but what is
+    left of others' last batch is filled with them, rather than with nothing.
 
     Args:
       sizes: of the questions' rows.
@@ -53,16 +54,25 @@ def plan(
         return []
     options = max(size.options for size in sizes)
     places_N = np.array([size.places for size in sizes], np.int64)
+    lengths_N = np.array([size.positions for size in sizes], np.int64)
     edges = [0, *fitted_buckets(places_N[places_N == 1], 1, 1)]
     edges += fitted_buckets(places_N[places_N > 1], _MOST_PLACES, 1)
+    # Longest first: what does not fit in memory fails at once.
+    order_N = np.argsort(-lengths_N, kind="stable")
+    is_left_N = np.ones(len(sizes), bool)
     batches = []
     for low, high in reversed(list(itertools.pairwise(edges))):
-        numbers = np.flatnonzero((places_N > low) & (places_N <= high)).tolist()
-        lengths = [sizes[number].positions for number in numbers]
-        allowed = buckets or fitted_buckets(np.array(lengths), _MOST_LENGTHS, _MULTIPLE)
-        for part in batching.plan_batches(lengths, batch_size, allowed):
-            chosen = tuple(numbers[row] for row in part.rows)
-            batches.append(Batch(chosen, RowSize(part.length, high, options)))
+        is_own_N = is_left_N & (places_N > low)
+        allowed = buckets or fitted_buckets(lengths_N[is_own_N], _MOST_LENGTHS, _MULTIPLE)
+        own = order_N[is_own_N[order_N]]
+        for start in range(0, len(own), batch_size):
+            chosen = own[start : start + batch_size]
+            length = batching.bucket_for(int(lengths_N[chosen[0]]), allowed)
+            is_left_N[chosen] = False
+            others = order_N[(is_left_N & (places_N <= low) & (lengths_N <= length))[order_N]]
+            chosen = np.concatenate([chosen, others[: batch_size - len(chosen)]])
+            is_left_N[chosen] = False
+            batches.append(Batch(tuple(chosen.tolist()), RowSize(length, high, options)))
     return batches
 
 

@@ -37,7 +37,7 @@ def test_sizes_are_whole_multiples_and_none_for_nothing():
 def test_every_question_stands_in_one_batch_that_holds_it_and_sizes_are_few():
     rng = np.random.default_rng(0)
     sizes = [
-        RowSize(int(rng.integers(10, 200)), int(rng.choice([1, 1, *range(2, 60)])), 2 + n % 4)
+        RowSize(int(rng.integers(10, 200)), int(rng.choice([1] * 60 + [*range(2, 60)])), 2 + n % 4)
         for n in range(300)
     ]
     planned = batches.plan(sizes, 16)
@@ -47,9 +47,10 @@ def test_every_question_stands_in_one_batch_that_holds_it_and_sizes_are_few():
         for number in batch.numbers:
             assert all(has >= needs for has, needs in zip(batch.size, sizes[number]))
     assert len({batch.size for batch in planned}) <= 4 * (1 + 3)
-    # Letters are alone: one prediction each.
-    letters = {number for number, size in enumerate(sizes) if size.places == 1}
-    assert letters == {n for batch in planned if batch.size.places == 1 for n in batch.numbers}
+    # Letters are apart but for those that fill up the others' last batch.
+    letters = [batch for batch in planned if batch.size.places == 1]
+    assert sum(len(batch.numbers) for batch in letters) > 100
+    assert sum(len(batch.numbers) < 16 for batch in planned) <= 1 + 3
 
 
 def test_given_buckets_are_kept_to():
