@@ -11,21 +11,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from teacherlm_jax.data import ledger
 from teacherlm_jax.data import record_fields as fields
+from teacherlm_jax.data import record_files
 from teacherlm_jax.data.record_fields import RecordError
 
 _REQUIRED_FIELDS = ("question", "choices", "answer")
 _TEXT_FIELDS = ("fundamentals", "chain_of_thought", "common_mistakes", "task", "split")
-_SHARD_NAME = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.jsonl$")
 # Line separators that JSON leaves alone but str.splitlines breaks at; inside a JSON text they can
 # only stand in strings, where the escaped form means the same.
 _ESCAPED_SEPARATORS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -185,14 +182,10 @@ def encode_jsonl(records: Iterable[TeacherDataRecord]) -> bytes:
 
 
 def read_jsonl(path: epath.PathLike, *, unique_ids: bool = True) -> Iterator[TeacherDataRecord]:
-    """Reads records from a file, a glob, or a folder of shards, in the order of the names.
-
-    A file with a completion marker (`data.ledger`) beside it is verified against it. In a folder,
-    files ending in `.rejects.jsonl` are left out, and shards named `x-00003-of-00010.jsonl` must be
-    there in full.
+    """Reads records from files of JSON lines, as `record_files.list_files` finds them.
 
     Args:
-        path: a JSON lines file; a pattern with `*`, `?` or `[` in its last component; or a folder.
+        path: a file, a pattern, or a folder of shards.
         unique_ids: whether an id that stands twice in one file is an error.
 
     Yields:
@@ -203,11 +196,9 @@ def read_jsonl(path: epath.PathLike, *, unique_ids: bool = True) -> Iterator[Tea
         FileNotFoundError: no file matches, or shards of a folder are missing or unfinished.
         ledger.TornFileError: a marked file differs from its marker.
     """
-    for file in list_files(path):
+    for file in record_files.list_files(path, (".jsonl",)):
         first_line_of_id: dict[str, int] = {}
-        for number, line in enumerate(_read_lines(file), start=1):
-            if not line.strip():
-                continue
+        for line, number in record_files.read_lines(file):
             record = TeacherDataRecord.from_json(line, f"{file}:{number}")
             if unique_ids and record.id in first_line_of_id:
                 raise RecordError(
@@ -217,67 +208,6 @@ def read_jsonl(path: epath.PathLike, *, unique_ids: bool = True) -> Iterator[Tea
                 )
             first_line_of_id[record.id] = number
             yield record
-
-
-def list_files(path: epath.PathLike) -> list[epath.Path]:
-    """Returns the record files that `read_jsonl(path)` reads, sorted by name.
-
-    Raises:
-        FileNotFoundError: no file matches, or shards of a folder are missing or unfinished.
-    """
-    if not os.fspath(path):
-        raise FileNotFoundError("the path of the records is empty text: name a file or folder.")
-    path = epath.Path(path)
-    if re.search(r"[*?\[]", path.name):
-        files = sorted(path.parent.glob(path.name), key=str)
-        if not files:
-            raise FileNotFoundError(f"no file matches {str(path)!r}")
-        return files
-    if not path.is_dir():
-        if not path.exists():
-            raise FileNotFoundError(f"no such file or folder: {str(path)!r}")
-        return [path]
-    files = sorted(path.glob("*.jsonl"), key=str)
-    files = [file for file in files if not file.name.endswith(".rejects.jsonl")]
-    if not files:
-        raise FileNotFoundError(f"folder {str(path)!r} holds no *.jsonl file")
-    _check_shards_complete(path, files)
-    return files
-
-
-def _check_shards_complete(folder: epath.Path, files: Sequence[epath.Path]) -> None:
-    """Raises unless every series of shards is whole and, where any file is marked, all are."""
-    present: dict[tuple[str, int], set[int]] = {}
-    for file in files:
-        if match := _SHARD_NAME.match(file.name):
-            series = (match["stem"], int(match["count"]))
-            present.setdefault(series, set()).add(int(match["index"]))
-    missing = [
-        f"{stem}-{index:05d}-of-{count:05d}.jsonl"
-        for (stem, count), indices in present.items()
-        for index in sorted(set(range(count)) - indices)
-    ]
-    marked = {file.name for file in ledger.list_complete(folder)}
-    unfinished = [file.name for file in files if file.name not in marked] if marked else []
-    if missing or unfinished:
-        names = missing + unfinished
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise FileNotFoundError(
-            f"folder {str(folder)!r} is not finished: {len(missing)} shards are missing and"
-            f" {len(unfinished)} not marked as complete ({shown}). Run the command that writes it"
-            " again (it continues), or name the finished files by a pattern."
-        )
-
-
-def _read_lines(file: epath.Path) -> Iterator[bytes]:
-    """Yields the lines of a file, verified first where a completion marker stands beside it."""
-    if ledger.marker_path(file).exists():
-        # Split at "\n" alone: str.splitlines would also break at separators inside texts.
-        yield from ledger.read_whole(file).removeprefix(b"\xef\xbb\xbf").split(b"\n")
-        return
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream):
-            yield line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
 
 
 def _parse_object(line: str | bytes, where: str) -> dict[str, Any]:
