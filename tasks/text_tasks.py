@@ -41,6 +41,7 @@ def add_training_task(
     name: str,
     source: seqio.DataSource,
     make_examples: Callable[[RawRow], Iterable[Mapping[str, Any]]],
+    select: Callable[[Any], Any] | None = None,
 ) -> seqio.Task:
     """Registers a task whose rows become `id`, `inputs` and `targets`, and end with EOS.
 
@@ -48,6 +49,7 @@ def add_training_task(
       name: the task's.
       source: gives rows as `row_rendering` says.
       make_examples: a row's examples, each with the texts id, inputs and targets.
+      select: dataset of these -> dataset of those that are used; None: all are.
     """
     import tensorflow as tf
 
@@ -58,6 +60,7 @@ def add_training_task(
         output_features=features(),
         preprocessors=[
             rendered(make_examples, {"id": text, "inputs": text, "targets": text}),
+            *([] if select is None else [select]),
             seqio.preprocessors.tokenize,
             seqio.CacheDatasetPlaceholder(),
             seqio.preprocessors.append_eos,

@@ -1,0 +1,61 @@
+"""Fixed parts of what rows give, where a row gives several examples, or none.
+
+`DatasetSource` takes a fixed part of the rows. Where every row is one example that is enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def at_most(most: int, seed: int, name: str) -> Callable[[Any], Any]:
+    """A seqio preprocessor that keeps at most so many examples, always the same, in their order.
+
+    Which they are depends on the seed, the name and the examples' ids alone, not on which others
+    there are: two draws of different sizes hold each other.
+
+    Args:
+      most: examples of a split; those kept are held in memory.
+      seed: decides which.
+      name: hashed with the seed, so that two tasks over the same rows differ.
+
+    Returns:
+      dataset -> dataset; each example has a text `id`, that no other has.
+    """
+
+    def preprocess(dataset: Any) -> Any:
+        import tensorflow as tf
+
+        def generate() -> Iterator[Any]:
+            kept: list[tuple[int, int, Any]] = []  # a heap whose first has the largest draw
+            for position, example in enumerate(dataset.as_numpy_iterator()):
+                entry = (-draw(seed, name, example["id"].decode("utf-8")), position, example)
+                if len(kept) < most:
+                    heapq.heappush(kept, entry)
+                else:
+                    heapq.heappushpop(kept, entry)
+            for _, _, example in sorted(kept, key=operator.itemgetter(1)):
+                yield example
+
+        return tf.data.Dataset.from_generator(generate, output_signature=dataset.element_spec)
+
+    return preprocess
+
+
+def draw(seed: int, *parts: str | int) -> int:
+    """A number of 64 bits that the seed and the parts decide."""
+    text = "/".join(map(str, (seed, *parts)))
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "little")
+
+
+def shares(counts: list[int], most: int) -> list[int]:
+    """Parts of these sizes in proportion, `most` in all; each whole where all fit."""
+    total = sum(counts)
+    if total <= most:
+        return list(counts)
+    ends = [sum(counts[: place + 1]) * most // total for place in range(len(counts))]
+    return [end - start for start, end in zip([0, *ends], ends)]

@@ -1,0 +1,1 @@
+"""P3: its data sets, each in prompts of our own."""
