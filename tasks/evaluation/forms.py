@@ -1,0 +1,116 @@
+"""The two forms of a question, and the seqio task that ranks its options in one of them.
+
+    letters   Q: {question} (A) {a} (B) {b} A: The answer is (     then   A
+    options   Q: {question} A: The answer is                       then   " {a}"
+
+Letters are the paper's form. In the other, options are not listed in the prompt: the model says how
+likely each is as an answer (the cloze form). Prompt and option are tokenized apart in both; the
+space before an option's text is the option's, as byte-pair vocabularies have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import seqio
+
+from teacherlm_jax.data.row_rendering import RawRow, rendered
+from teacherlm_jax.scoring.metrics import rank_classification
+from teacherlm_jax.tasks import text_tasks
+from teacherlm_jax.tasks.evaluation.questions import EvaluationSet, Question
+from teacherlm_jax.teacher.prompts import evaluation_prompt, option_letters
+
+Rows = tuple[str, list[str]]
+"""A prompt, and what may follow it."""
+
+
+def letters(prefix: str, question: Question) -> Rows:
+    """The paper's form."""
+    prompt = evaluation_prompt(question.question, question.choices)
+    return prefix + prompt, option_letters(len(question.choices))
+
+
+def options(prefix: str, question: Question) -> Rows:
+    """The form of full option texts."""
+    prompt = f"{prefix}Q: {question.question} A: The answer is"
+    return prompt, [f" {choice}" for choice in question.choices]
+
+
+# Texts cross into TensorFlow as one: rows of scalars are rendered many at once.
+_BETWEEN = "\x1f"
+
+FORMS: Mapping[str, Callable[[str, Question], Rows]] = {"letters": letters, "options": options}
+
+
+def option_rows(
+    task: str, form: str, asked: EvaluationSet, row: RawRow
+) -> Iterator[dict[str, Any]]:
+    """The rows of a row's questions, one for each option, but for their `idx`."""
+    for question in asked.questions(row):
+        prompt, targets = FORMS[form](asked.prefix, question)
+        of_answer = option_letters(len(targets)).index(question.answer)
+        for number, target in enumerate(targets):
+            yield {
+                "id": question.id,
+                "task": task,
+                "subject": asked.subject,
+                "question": question.question,
+                "choices": _BETWEEN.join(c.replace(_BETWEEN, " ") for c in question.choices),
+                "answer": question.answer,
+                "option": number,
+                "is_correct": number == of_answer,
+                "inputs": prompt,
+                "targets": target,
+            }
+
+
+def add_task(asked: EvaluationSet, form: str) -> seqio.Task:
+    """Registers NAME_FORM.
+
+    Its rows, one for each question and option, have the features inputs, targets, idx (numbers of
+    question and option), is_correct, id, task, subject, question, choices and answer.
+    """
+    import tensorflow as tf
+
+    name = f"{asked.name}_{form}"
+    text = tf.TensorSpec((), tf.string)
+    texts = ("id", "task", "subject", "question", "choices", "answer", "inputs", "targets")
+    signature = {
+        **dict.fromkeys(texts, text),
+        "option": tf.TensorSpec((), tf.int32),
+        "is_correct": tf.TensorSpec((), tf.bool),
+    }
+    return seqio.TaskRegistry.add(
+        name,
+        source=text_tasks.source(asked.definition, splits=asked.seqio_splits),
+        output_features=text_tasks.features(add_eos=False),
+        preprocessors=[
+            rendered(lambda row: option_rows(name, form, asked, row), signature),
+            _finished,
+            seqio.preprocessors.tokenize,
+        ],
+        postprocess_fn=index_and_correctness,
+        metric_fns=[rank_classification],
+    )
+
+
+def _finished(dataset: Any) -> Any:
+    """Gives rows their `idx`, questions from 0 on without gaps, and their choices apart."""
+    import tensorflow as tf
+
+    def number(last: Any, row: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        question = last + tf.cast(row["option"] == 0, tf.int32)
+        others = {name: values for name, values in row.items() if name != "option"}
+        choices = tf.strings.split(row["choices"], _BETWEEN)
+        idx = tf.stack([question, row["option"]])
+        return question, {**others, "choices": choices, "idx": idx}
+
+    return dataset.scan(tf.constant(-1, tf.int32), number)
+
+
+def index_and_correctness(
+    output: str, example: Mapping[str, Any], is_target: bool = False
+) -> tuple[Any, bool]:
+    """A row as `rank_classification` takes it for a target; what the model wrote is not used."""
+    return example["idx"], bool(example["is_correct"])
