@@ -59,7 +59,7 @@ def add_training_task(
         source=source,
         output_features=features(),
         preprocessors=[
-            rendered(make_examples, {"id": text, "inputs": text, "targets": text}),
+            rendered(make_examples, {"id": text, "inputs": text, "targets": text}, name),
             *([] if select is None else [select]),
             seqio.preprocessors.tokenize,
             seqio.CacheDatasetPlaceholder(),

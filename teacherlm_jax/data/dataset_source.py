@@ -5,14 +5,33 @@ See `row_rendering` for what an element holds.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import seqio
+from absl import logging
 
-from teacherlm_jax.data import seeded_order
+from teacherlm_jax.data import (
+    generators,
+    mirror,
+    prepared_tfds,
+    seeded_order,
+    split_slices,
+)
+from teacherlm_jax.data.prepared_tfds import plain as plain
+
+# Rows cross into TensorFlow many at once: one by one, the crossing costs more than the reading.
+_ROWS_AT_ONCE = 256
+
+# Public tables count some sets a little differently from what their files hold.
+_COUNTS_MAY_DIFFER = 0.05
+
+_told: set[str] = set()
+
+
+class MissingDataError(ValueError):
+    """The rows of a data set are not here; says how to get them."""
 
 
 class DatasetSource(seqio.DataSource):
@@ -44,72 +63,150 @@ class DatasetSource(seqio.DataSource):
           manual: which files TFDS needs fetched by hand, and where they go.
           counts: rows of the source's whole splits as public tables have them.
           max_examples: seqio's split -> most rows: a fixed part, chosen by the seed, the name, and
-            the rows' places alone.
+            the rows' places alone. A smaller part is part of a larger one.
           cap_seed: decides which rows.
           cap_name: what is hashed with the seed; None: the name.
+
+        Raises:
+          ValueError: a slice is none, or a cap is below 1.
         """
         super().__init__(splits=tuple(splits))
         self.name, self.tfds, self.hub, self.manual = name, tfds, hub, manual
         self.counts, self.slices = dict(counts or {}), dict(splits)
         self.max_examples = dict(max_examples or {})
         self._cap_seed, self._cap_name = cap_seed, cap_name or name
+        for spec in self.slices.values():
+            split_slices.splits_of(spec)
+        for split, most in self.max_examples.items():
+            if most < 1:
+                raise ValueError(f"max_examples[{split!r}] = {most}, but it must be at least 1.")
 
     @property
     def supports_arbitrary_sharding(self) -> bool:
         return False
 
     def list_shards(self, split: str) -> list[str]:
+        """One shard: a split is read in order, as a whole."""
         return [split]
 
     def num_input_examples(self, split: str) -> int | None:
-        return None
+        """Rows of a split after its cap, counted by the mirror, else TFDS, else the public tables.
+
+        Reads no row. None: none of them knows.
+        """
+        self._check_split(split)
+        found = mirror.find(self.name)
+        if found is not None:
+            rows: int | None = found.count(self.slices[split])
+        else:
+            counts = self.counts
+            if self.tfds is not None and prepared_tfds.is_prepared(self.tfds):
+                counts = {**counts, **prepared_tfds.counts(self.tfds)}
+            rows = split_slices.count(self.slices[split], counts)
+        most = self.max_examples.get(split)
+        return rows if rows is None or most is None else min(rows, most)
 
     def get_dataset(
         self,
         split: str = "train",
         shuffle: bool = True,
         seed: int | None = None,
-        shard_info: Any = None,
+        shard_info: seqio.ShardInfo | None = None,
         **unused: Any,
     ) -> Any:
-        """Elements with `row`, `index` and `where`, in order: the task shuffles."""
+        """Elements with `row`, `index` and `where`, in order: the task shuffles.
+
+        Raises:
+          MissingDataError: the rows are not here; says how to get them.
+          ValueError: there is no such split.
+        """
         import tensorflow as tf
 
-        rows = list(self._tfds_rows(split))
-        chosen = range(len(rows))
-        if split in self.max_examples and self.max_examples[split] < len(rows):
-            order = seeded_order.named_permutation(len(rows), self._cap_seed, self._cap_name)
-            chosen = sorted(order[: self.max_examples[split]].tolist())
-
-        def generate() -> Iterator[dict[str, Any]]:
-            for index in chosen:
-                yield {
-                    "row": json.dumps(rows[index]),
-                    "index": index,
-                    "where": f"{self.tfds} {self.slices[split]}:{index}",
-                }
-
-        signature = {
-            "row": tf.TensorSpec((), tf.string),
-            "index": tf.TensorSpec((), tf.int64),
-            "where": tf.TensorSpec((), tf.string),
+        self._check_split(split)
+        many = {
+            "row": tf.TensorSpec((None,), tf.string),
+            "index": tf.TensorSpec((None,), tf.int64),
+            "where": tf.TensorSpec((None,), tf.string),
         }
-        return tf.data.Dataset.from_generator(generate, output_signature=signature)
+        dataset = generators.from_generator(self._blocks(split), many).unbatch()
+        if shard_info is not None and shard_info.num_shards > 1:
+            return dataset.shard(shard_info.num_shards, shard_info.index)
+        return dataset
 
-    def _tfds_rows(self, split: str) -> Iterator[dict[str, Any]]:
-        import tensorflow_datasets as tfds
+    def _check_split(self, split: str) -> None:
+        if split not in self.slices:
+            raise ValueError(
+                f"{self.name!r} has no split {split!r}; it has {', '.join(self.slices)}."
+            )
 
-        builder = tfds.builder(self.tfds)
-        for element in tfds.as_numpy(builder.as_dataset(split=self.slices[split])):
-            yield {name: plain(value) for name, value in element.items()}
+    def _blocks(self, split: str) -> Any:
+        """What makes the rows of a split, many at a time."""
+        spec = self.slices[split]
+        found = mirror.find(self.name)
+        if found is not None:
+            self._compare_counts(split, found.counts, f"the mirror {found.folder}")
+            chosen = self._chosen(split, found.count(spec))
+            return lambda: _as_columns(found.rows(spec, chosen))
+        rows = self._prepared(split)
+        self._compare_counts(split, rows.whole_counts, f"TFDS {self.tfds}")
+        chosen = self._chosen(split, rows.count) if split in self.max_examples else None
+        where = f"{self.tfds} {split}"
+        return lambda: _as_columns(
+            (row, index, f"{where}:{index}") for row, index in rows.read(chosen)
+        )
+
+    def _prepared(self, split: str) -> prepared_tfds.PreparedRows:
+        try:
+            if self.tfds is not None:
+                return prepared_tfds.PreparedRows(self.tfds, self.slices[split])
+        except prepared_tfds.NotPreparedError as error:
+            raise MissingDataError(self._how_to_get(str(error))) from None
+        raise MissingDataError(self._how_to_get(""))
+
+    def _chosen(self, split: str, rows: int) -> np.ndarray | None:
+        """Places of the rows that the cap leaves, rising; None: all."""
+        most = self.max_examples.get(split)
+        if most is None or most >= rows:
+            return None
+        return seeded_order.named_sample(rows, most, self._cap_seed, self._cap_name)
+
+    def _compare_counts(self, split: str, found: Mapping[str, int], where: str) -> None:
+        for whole in split_slices.splits_of(self.slices[split]):
+            told, here = self.counts.get(whole), found.get(whole)
+            if told is None or here is None or abs(told - here) <= _COUNTS_MAY_DIFFER * told:
+                continue
+            text = (
+                f"{self.name}: split {whole!r} has {here} rows in {where}, but the tables, from"
+                f" which mixing rates come, say {told}."
+            )
+            if text not in _told:
+                _told.add(text)
+                logging.warning("%s", text)
+
+    def _how_to_get(self, reason: str) -> str:
+        folder = mirror.folder_of(self.name)
+        ways = []
+        if self.tfds is not None:
+            ways.append(f"let TFDS prepare it: tfds build {self.tfds}")
+            if self.manual:
+                ways[-1] += f"\n    (it needs files fetched by hand first: {self.manual})"
+        if self.hub is not None:
+            ways.append(
+                f"fetch the files of {self.hub!r} from the Hugging Face hub, and mirror them:"
+            )
+        else:
+            ways.append("mirror files that you have:")
+        ways[-1] += f"\n      teacherlm data mirror {self.name} --from FOLDER --to {folder}"
+        why = f"; {reason}" if reason else ""
+        text = "\n  - ".join(
+            [f"{self.name!r} is not here: there is no mirror in {str(folder)!r}{why}.", *ways]
+        )
+        return (
+            f"{text}\nMirrors elsewhere: set TEACHERLM_DATA_DIR, --data_dir or DataSetup.data_dir."
+        )
 
 
-def plain(value: Any) -> Any:
-    """A value of TFDS as JSON types."""
-    if isinstance(value, Mapping):
-        return {name: plain(entry) for name, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+def _as_columns(rows: Iterator[mirror.Row]) -> Iterator[dict[str, Sequence[Any]]]:
+    for block in mirror.blocks(rows, _ROWS_AT_ONCE):
+        texts, places, names = zip(*block)
+        yield {"row": texts, "index": places, "where": names}
