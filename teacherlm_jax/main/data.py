@@ -15,6 +15,8 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "list": ("data_list", "list tasks and mixtures: sizes, sources, what is here"),
     "inspect": ("data_inspect", "show samples token by token, and what carries loss"),
     "stats": ("data_stats", "count tokens, truncation, packing, and epochs of a mixture"),
+    "cache": ("data_cache", "write the offline cache of seqio, by Apache Beam"),
+    "decontaminate": ("data_decontaminate", "find evaluation questions in training data"),
 }
 """Name -> (module of this package, one line of help)."""
 

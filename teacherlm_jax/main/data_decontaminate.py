@@ -1,0 +1,132 @@
+"""`teacherlm data decontaminate`: evaluation questions that stand in training data."""
+
+import argparse
+import itertools
+import json
+from typing import Any
+
+from teacherlm_jax.main import data_tasks
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Gives the parser its arguments."""
+    parser.add_argument(
+        "training",
+        nargs="+",
+        metavar="TRAINING",
+        help="mixtures, tasks, or files (JSON lines, Parquet, CSV, TSV), folders and patterns",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        metavar="EVALUATION",
+        help="an evaluation task or mixture, or a file of questions; may be given several times "
+        "(default: every evaluation task whose data is here)",
+    )
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="where the reports go")
+    parser.add_argument("--split", default="train", help="of training tasks (default: train)")
+    parser.add_argument(
+        "--against_split",
+        default="evaluation",
+        metavar="SPLIT",
+        help="of evaluation tasks (default: evaluation, the one that figures are reported for)",
+    )
+    parser.add_argument(
+        "--against_field",
+        default="question",
+        metavar="FIELD",
+        help="of files of questions (default: question)",
+    )
+    parser.add_argument(
+        "--fields",
+        metavar="NAMES",
+        help="of rows of training files, separated by commas (default: all that hold text)",
+    )
+    parser.add_argument("--ngram", type=int, default=13, metavar="N", help="words in a row (13)")
+    parser.add_argument(
+        "--min_whole",
+        type=int,
+        default=5,
+        metavar="N",
+        help="questions with fewer words must be all of a line (5)",
+    )
+    parser.add_argument(
+        "--max_questions",
+        type=int,
+        default=10,
+        metavar="N",
+        help="ignore words in a row that more different questions have (10)",
+    )
+    parser.add_argument(
+        "--min_coverage",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="least share of a question that must be found, from 0 to 1 (0)",
+    )
+    parser.add_argument(
+        "--shown", type=int, default=3, metavar="N", help="matches of a question to write (3)"
+    )
+    data_tasks.add_arguments(parser)
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Searches, writes and prints."""
+    from teacherlm_jax.data.question_index import MatchRule
+
+    rule = MatchRule(flags.ngram, flags.min_whole, flags.max_questions, flags.min_coverage)
+    data_tasks.register(flags, *flags.training, *(flags.against or []))
+    from etils import epath
+
+    from teacherlm_jax.data import claim, decontamination_report, ledger
+    from teacherlm_jax.data.question_index import QuestionIndex
+    from teacherlm_jax.main import data_texts, evaluation_questions
+
+    against = flags.against or [evaluation_questions.ALL]
+    sizes = data_texts.check(flags.training, flags.split)
+    settings = {name: value for name, value in vars(flags).items() if name not in _ELSEWHERE}
+    claim.claim_folder(flags.to, {**settings, "against": against, "file_sizes": sizes})
+    path = epath.Path(flags.to) / decontamination_report.REPORT
+    if ledger.is_complete(path):
+        report = json.loads(ledger.read_text(path))
+        print(f"{flags.to} holds the report of this search already:")
+    else:
+        questions = evaluation_questions.Questions(
+            against, flags.against_split, flags.against_field
+        )
+        index = QuestionIndex(questions, rule)
+        if not index.entries:
+            raise ValueError(f"{', '.join(against)} has no questions, so none can be found.")
+        fields = flags.fields.split(",") if flags.fields else None
+        report = decontamination_report.write(
+            data_texts.training_rows(flags.training, flags.split, fields),
+            index,
+            flags.to,
+            searched=flags.training,
+            not_searched_for=questions.absent,
+            shown=flags.shown,
+        )
+    _print(report, flags.to)
+
+
+_ELSEWHERE = ("command", "to", "debug")
+
+
+def _print(report: Any, folder: str) -> None:
+    print(f"  {'evaluation task':40} {'questions':>9} {'touched':>8} {'exact':>7} {'whole':>7}"
+          f" {'n-gram':>7}")  # fmt: skip
+    clean = 0
+    for task, splits in report["evaluation"].items():
+        for split, counts in splits.items():
+            if not counts["touched"]:
+                clean += 1
+                continue
+            kinds = " ".join(f"{count:7,}" for count in counts["kinds"].values())
+            name = f"{task} {split}"
+            print(f"  {name:40} {counts['questions']:9,} {counts['touched']:8,} {kinds}")
+    print(f"  {clean} more without a match")
+    for task, why in itertools.islice(report["not_searched_for"].items(), 1):
+        print(f"  {len(report['not_searched_for'])} NOT SEARCHED FOR, such as {task}: {why}")
+    for source, counts in report["sources"].items():
+        print(f"  {source}: {counts['rows_with_matches']:,} of {counts['rows']:,} rows match")
+    print(f"\nmatches, rows to drop and the clean subset are in {folder}; read report.md there")
