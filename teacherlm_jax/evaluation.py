@@ -20,6 +20,7 @@ from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.scoring import clean_subset as clean_lib
 from teacherlm_jax.scoring.averages import averages
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import (
@@ -101,6 +102,7 @@ class RankEvaluator:
         *,
         log_dir: epath.PathLike | None = None,
         description: str | None = None,
+        clean_subset: epath.PathLike | None = None,
     ) -> None:
         """See the class.
 
@@ -110,10 +112,13 @@ class RankEvaluator:
           scorer: scores the options.
           log_dir: where seqio's JSON logger writes metrics; None: nowhere.
           description: names the bar of progress; None: there is none.
+          clean_subset: the list that `teacherlm data decontaminate` wrote: metrics then have
+            `clean_accuracy` over its questions as well; None: they do not.
 
         Raises:
           ValueError: the name is not registered, a task has no such split or no metrics of scores,
-            or a row cannot be scored, being too long for instance.
+            a row cannot be scored, being too long for instance, or the clean subset says nothing
+            of a question.
         """
         _check_tasks(mixture_or_task_name, split)
         if log_dir is not None:
@@ -133,9 +138,14 @@ class RankEvaluator:
         self._places: dict[int, list[tuple[int, int]]] = {}
         self._of_task: dict[str, slice] = {}
         self._questions: list[Question] = []
+        subset = None if clean_subset is None else clean_lib.CleanSubset(clean_subset)
+        self._clean: dict[str, tuple[list[Any], list[bool]]] = {}
         for task, dataset in self._evaluator.cached_model_datasets.items():
             indices, rows = option_rows(dataset)
             task_rows = self._evaluator.cached_task_datasets[task]
+            if subset is not None:
+                ids, targets = _ids_and_targets(task, task_rows)
+                self._clean[task] = targets, subset.are_clean(task, split, ids).tolist()
             questions, places = group_rows(_by_question(task_rows, indices, rows))
             # seqio hands the very same dataset object to the score function later.
             self._indices[id(dataset)] = indices
@@ -184,6 +194,14 @@ class RankEvaluator:
             values = [scores[first + q][option] for q, option in self._places[id(dataset)]]
             return list(zip(self._indices[id(dataset)], values, strict=True))
 
+        def clean(task: str) -> dict[str, float]:
+            if task not in self._clean:
+                return {}
+            targets, are_clean = self._clean[task]
+            of_rows = dict(score_fn(self._evaluator.cached_model_datasets[task]))
+            values = [of_rows[row] for row in range(len(targets))]
+            return clean_lib.clean_metrics(targets, values, are_clean)
+
         future, _ = self._evaluator.evaluate(
             compute_metrics=True, step=step, score_fn=score_fn, predict_fn=None
         )
@@ -192,9 +210,24 @@ class RankEvaluator:
             task: {
                 **{name: float(getattr(value, "value", value)) for name, value in values.items()},
                 "near_ties": float(sum(r.is_near_tie for r in results[self._of_task[task]])),
+                **clean(task),
             }
             for task, values in metrics.items()
         }
+
+
+def _ids_and_targets(task: str, dataset: tf.data.Dataset) -> tuple[list[str], list[Any]]:
+    """Of each row its question's id, or number where the task gives none; and what is right."""
+    if not {"idx", "is_correct"} <= set(dataset.element_spec):
+        raise ValueError(
+            f"task {task} has no features idx and is_correct, so its clean questions cannot be"
+            " told: leave clean_subset out."
+        )
+    ids, targets = [], []
+    for row in tfds.as_numpy(dataset):
+        ids.append(row["id"].decode() if "id" in row else str(int(row["idx"][0])))
+        targets.append((row["idx"], bool(row["is_correct"])))
+    return ids, targets
 
 
 def _check_tasks(mixture_or_task_name: str, split: str) -> None:
@@ -243,6 +276,8 @@ class CheckpointEvaluation:
       batch_size: questions that are scored together; does not change the result.
       mesh: sizes of the mesh axes. Replicas are scored together on one device.
       data: what tasks over public data read when their data is read; None: as the process has it.
+      clean_subset: a clean_subset.json of `teacherlm data decontaminate`: accuracies are told for
+        its questions as well; None: for all questions alone.
     """
 
     checkpoint_dir: str
@@ -255,6 +290,7 @@ class CheckpointEvaluation:
     batch_size: int = 128
     mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
     data: data_setup.DataSetup | None = None
+    clean_subset: str | None = None
 
     @property
     def policy(self) -> ScoringPolicy:
@@ -264,11 +300,17 @@ class CheckpointEvaluation:
 
 def _with_averages(metrics: Metrics, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     found = averages(metrics, groups)
-    return {
+    told: dict[str, Any] = {
         "accuracy": mean_accuracy(metrics),
         "metrics": metrics,
         "averages": {name: dataclasses.asdict(value) for name, value in found.items()},
     }
+    if clean := clean_lib.as_metrics(metrics):
+        left = {name: [task for task in tasks if task in clean] for name, tasks in groups.items()}
+        of_groups = averages(clean, {name: tasks for name, tasks in left.items() if tasks})
+        told["clean_accuracy"] = mean_accuracy(clean)
+        told["clean_averages"] = {n: dataclasses.asdict(value) for n, value in of_groups.items()}
+    return told
 
 
 def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
@@ -297,7 +339,11 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
         Decoder(settings.model), settings.policy, batch_size=settings.batch_size, mesh=mesh
     )
     evaluator = RankEvaluator(
-        settings.mixture_or_task_name, settings.split, scorer, description="evaluate"
+        settings.mixture_or_task_name,
+        settings.split,
+        scorer,
+        description="evaluate",
+        clean_subset=settings.clean_subset,
     )
     loaded = restore.load(settings.checkpoint_dir, settings.model, mesh)
     shown = {
@@ -305,6 +351,8 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
         "split": settings.split,
         "scoring": dataclasses.asdict(settings.policy),
     }
+    if settings.clean_subset is not None:
+        shown["clean_subset"] = settings.clean_subset
     # Another checkpoint's numbers, or a student's own, are not to be written over.
     claim.claim_folder(settings.output_dir, {"checkpoint_dir": str(loaded.path.parent), **shown})
     models: list[tuple[int | None, Metrics]]

@@ -284,6 +284,23 @@ def test_averages_of_a_mixture_and_of_those_inside_are_written(checkpoint, tmp_p
         }
 
 
+def test_the_clean_subset_is_scored_beside_all_questions(checkpoint, tmp_path):
+    task = TASKS[0]
+    scores = slow_scores(0, task)
+    numbers = sorted({question for question, *_ in scores})
+    clean, touched = numbers[::3], sorted(set(numbers) - set(numbers[::3]))
+    ids = {"clean": [*map(str, clean)], "touched": [*map(str, touched)]}
+    file = tmp_path / "clean_subset.json"
+    ledger.write_whole(file, json.dumps({task: {"test": ids}}))
+    asked = settings(checkpoint, tmp_path, clean_subset=str(file))
+    [model] = evaluation.evaluate_checkpoint(asked)["models"]
+    expected = slow_accuracy([row for row in scores if row[0] in clean])
+    assert model["metrics"][task]["clean_accuracy"] == pytest.approx(expected)
+    assert model["metrics"][task]["clean_questions"] == len(clean)
+    assert model["clean_accuracy"] == pytest.approx(expected)
+    assert model["accuracy"] == pytest.approx(slow_accuracy(scores)) != expected
+
+
 def test_every_replica_of_a_checkpoint_is_evaluated(tmp_path):
     models = [random_params(1), random_params(0), random_params(1)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)

@@ -24,11 +24,17 @@ def run() -> None:
                 f"    {task}: {values['accuracy']:.1f} % of {values['questions']:.0f} questions, "
                 f"{values['near_ties']:.0f} near-ties"
             )
-        for group, values in model["averages"].items():
-            print(
-                f"    {group}: {values['macro']:.1f} % over {values['tasks']} tasks,"
-                f" {values['micro']:.1f} % over {values['questions']} questions"
-            )
+            if values.get("clean_questions"):
+                print(
+                    f"      clean: {values['clean_accuracy']:.1f} % of"
+                    f" {values['clean_questions']:.0f} questions"
+                )
+        for kind, averages in (("", "averages"), (" clean", "clean_averages")):
+            for group, values in model.get(averages, {}).items():
+                print(
+                    f"    {group}:{kind} {values['macro']:.1f} % over {values['tasks']} tasks,"
+                    f" {values['micro']:.1f} % over {values['questions']} questions"
+                )
     print(f"\n  Written to {result['file']}")
     print("  Next: --gin.SPLIT=validation, or another --gin.CHECKPOINT_DIR")
 
