@@ -141,26 +141,36 @@ class RankEvaluator:
         subset = None if clean_subset is None else clean_lib.CleanSubset(clean_subset)
         self._clean: dict[str, tuple[list[Any], list[bool]]] = {}
         for task, dataset in self._evaluator.cached_model_datasets.items():
-            indices, rows = option_rows(dataset)
-            task_rows = self._evaluator.cached_task_datasets[task]
-            if subset is not None:
-                ids, targets = _ids_and_targets(task, task_rows)
-                self._clean[task] = targets, subset.are_clean(task, split, ids).tolist()
-            questions, places = group_rows(_by_question(task_rows, indices, rows))
-            # seqio hands the very same dataset object to the score function later.
-            self._indices[id(dataset)] = indices
-            self._places[id(dataset)] = places
-            first = len(self._questions)
-            self._first_question[id(dataset)] = first
-            self._of_task[task] = slice(first, first + len(questions))
-            first_rows: dict[int, int] = {}
-            for index, (number, _) in zip(indices, places, strict=True):
-                first_rows.setdefault(number, index)
-            self._questions += [
-                dataclasses.replace(question, question_id=f"{task}/{split}:{first_rows[number]}")
-                for number, question in enumerate(questions)
-            ]
+            self._take(task, split, dataset, subset)
         scorer.check(self._questions)
+
+    def _take(
+        self,
+        task: str,
+        split: str,
+        dataset: tf.data.Dataset,
+        subset: clean_lib.CleanSubset | None,
+    ) -> None:
+        """Takes in the questions of a task."""
+        indices, rows = option_rows(dataset)
+        task_rows = self._evaluator.cached_task_datasets[task]
+        if subset is not None:
+            ids, targets = _ids_and_targets(task, task_rows)
+            self._clean[task] = targets, subset.are_clean(task, split, ids).tolist()
+        questions, places = group_rows(_by_question(task_rows, indices, rows))
+        # seqio hands the very same dataset object to the score function later.
+        self._indices[id(dataset)] = indices
+        self._places[id(dataset)] = places
+        first = len(self._questions)
+        self._first_question[id(dataset)] = first
+        self._of_task[task] = slice(first, first + len(questions))
+        first_rows: dict[int, int] = {}
+        for index, (number, _) in zip(indices, places, strict=True):
+            first_rows.setdefault(number, index)
+        self._questions += [
+            dataclasses.replace(question, question_id=f"{task}/{split}:{first_rows[number]}")
+            for number, question in enumerate(questions)
+        ]
 
     def evaluate(self, params: Tree, step: int | None = None) -> Metrics:
         """Metrics of one model: task -> metric -> value.
@@ -297,6 +307,18 @@ class CheckpointEvaluation:
         """How options are scored: the paper's letters, summed, nothing cut."""
         return ScoringPolicy(max_length=self.max_length, bos_id=self.bos_id)
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What is told of it beside its numbers."""
+        shown = {
+            "mixture_or_task_name": self.mixture_or_task_name,
+            "split": self.split,
+            "scoring": dataclasses.asdict(self.policy),
+        }
+        if self.clean_subset is not None:
+            shown["clean_subset"] = self.clean_subset
+        return shown
+
 
 def _with_averages(metrics: Metrics, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     found = averages(metrics, groups)
@@ -346,13 +368,7 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
         clean_subset=settings.clean_subset,
     )
     loaded = restore.load(settings.checkpoint_dir, settings.model, mesh)
-    shown = {
-        "mixture_or_task_name": settings.mixture_or_task_name,
-        "split": settings.split,
-        "scoring": dataclasses.asdict(settings.policy),
-    }
-    if settings.clean_subset is not None:
-        shown["clean_subset"] = settings.clean_subset
+    shown = settings.shown
     # Another checkpoint's numbers, or a student's own, are not to be written over.
     claim.claim_folder(settings.output_dir, {"checkpoint_dir": str(loaded.path.parent), **shown})
     models: list[tuple[int | None, Metrics]]

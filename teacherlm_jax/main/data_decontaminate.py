@@ -42,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="of rows of training files, separated by commas (default: all that hold text)",
     )
+    _add_rule(parser)
+    parser.add_argument(
+        "--shown", type=int, default=3, metavar="N", help="matches of a question to write (3)"
+    )
+    data_tasks.add_arguments(parser)
+
+
+def _add_rule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ngram", type=int, default=13, metavar="N", help="words in a row (13)")
     parser.add_argument(
         "--min_whole",
@@ -64,10 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="least share of a question that must be found, from 0 to 1 (0)",
     )
-    parser.add_argument(
-        "--shown", type=int, default=3, metavar="N", help="matches of a question to write (3)"
-    )
-    data_tasks.add_arguments(parser)
 
 
 def run(flags: argparse.Namespace) -> None:
