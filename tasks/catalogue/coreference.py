@@ -118,7 +118,7 @@ WINOGRANDE = define(
         "test": 1_767,
     },
     read=_winogrande,
-    question="{sentence}\nWhat belongs in the gap?",
+    question="{sentence}\nWhat belongs in the gap (_)?",
     reconstructed="FLAN pins 1.1.0, which TFDS has no longer; 1.2.0 has an updated file",
 )
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from teacherlm_jax.data.prepared_tfds import plain
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS, Sample
 
 
@@ -23,6 +24,15 @@ class Case:
     sample: Sample
     row: Mapping[str, Any] | None = None
     hub: Mapping[str, Any] | None = None
+
+
+def row_of_tfds(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row after the real features of its builder have encoded and decoded it, as JSON types."""
+    import tensorflow_datasets as tfds
+
+    features = tfds.builder(DATASETS[name].tfds).info.features
+    decoded = features.deserialize_example(features.serialize_example(features.encode_example(row)))
+    return {field: plain(value) for field, value in tfds.as_numpy(decoded).items()}
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         ),
         Template(
             "makes_sense",
-            "{sentence}\n\nFor the sentence to make sense, _ must be one of the two:\n{options}",
+            "{sentence}\n\nWhich of the two must _ be, for the sentence to make sense?\n{options}",
             "{answer}",
         ),
         Template(

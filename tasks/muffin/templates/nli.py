@@ -37,7 +37,7 @@ _ANLI = (
     ),
     Template(
         "passage_of_answer",
-        'Write a passage. To the question whether it says that "{hypothesis}", the right answer'
+        'Write a passage. To "Is this so, going by the passage? {hypothesis}" the right answer'
         ' should be "{answer}".',
         "{premise}",
         is_inverted=True,
@@ -47,13 +47,13 @@ _ANLI = (
 _CB = (
     Template(
         "speaker",
-        "{premise}\n\nAfter reading this, can you be sure that it is so: {hypothesis}\n{options}",
+        "{premise}\n\nAfter reading this, would you say that it is so: {hypothesis}\n{options}",
         "{answer}",
     ),
     Template(
         "committed",
-        "Somebody says or writes:\n{premise}\n\nHave they told us that {hypothesis}? Reply with one"
-        " of these.\n{options}",
+        "Somebody says or writes:\n{premise}\n\nGoing by that, is this right? {hypothesis}\nReply"
+        " with one of these.\n{options}",
         "{answer}",
     ),
     Template(
@@ -202,7 +202,7 @@ _QNLI = (
     ),
     Template(
         "question_of_answer",
-        "{sentence}\n\nAsk a question. To whether the line above answers it, one should say"
+        '{sentence}\n\nAsk a question for which "Does the line above answer it?" is to be met by'
         ' "{answer}".',
         "{question}",
         is_inverted=True,
