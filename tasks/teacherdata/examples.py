@@ -12,6 +12,7 @@ from typing import Any
 
 from absl import logging
 
+from teacherlm_jax.data import generators
 from teacherlm_jax.data.record_source import record_of
 from teacherlm_jax.data.records import TeacherDataRecord
 from teacherlm_jax.data.row_rendering import RawRow, rendered
@@ -80,5 +81,5 @@ class Rendering:
 
         text = tf.TensorSpec((), tf.string)
         signature = {"id": text, "inputs": text, "targets": text}
-        end = tf.data.Dataset.from_generator(report, output_signature=signature)
-        return rendered(examples, signature)(dataset).concatenate(end)
+        end = generators.from_generator(report, signature)
+        return rendered(examples, signature, self.task)(dataset).concatenate(end)

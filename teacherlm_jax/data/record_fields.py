@@ -8,12 +8,10 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.data.row_rendering import RowError
-
 MAX_CHOICES = len(string.ascii_uppercase)
 
 
-class RecordError(RowError):
+class RecordError(ValueError):
     """A record breaks a constraint; the message says where, which field, the value and why."""
 
 

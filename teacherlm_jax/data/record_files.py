@@ -17,7 +17,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.data import ledger
-from teacherlm_jax.data.row_rendering import RowError
+from teacherlm_jax.data.record_fields import RecordError
 
 SUFFIXES = (".jsonl", ".parquet", ".csv", ".json")
 """Kinds of files, by their names' ends."""
@@ -142,12 +142,12 @@ def read_rows(file: epath.PathLike) -> Iterator[Row]:
     and those that it has too many stand in a list under `MORE_FIELDS`.
 
     Raises:
-        RowError: the file cannot be read as its name says.
+        RecordError: the file cannot be read as its name says.
     """
     file = epath.Path(file)
     readers = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv, ".json": _json}
     if file.suffix not in readers:
-        raise RowError(
+        raise RecordError(
             f"{file}: the name ends in none of {', '.join(SUFFIXES)}, by which the kind of a file"
             " is known; rename it, or convert it to JSON lines."
         )
@@ -174,7 +174,7 @@ def _parquet(file: epath.Path) -> Iterator[Row]:
                     text = json.dumps(_without_null(values), default=_date_as_text)
                     yield text.encode(), f"{file}:{number}"
         except pyarrow.ArrowInvalid as error:
-            raise RowError(f"{file}: not a whole Parquet file ({error}).") from None
+            raise RecordError(f"{file}: not a whole Parquet file ({error}).") from None
 
 
 def _without_null(values: Any) -> Any:
@@ -189,7 +189,9 @@ def _without_null(values: Any) -> Any:
 def _date_as_text(value: Any) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    raise RowError(f"a value is {value!r:.80}, of type {type(value).__name__}, which JSON lacks.")
+    raise RecordError(
+        f"a value is {value!r:.80}, of type {type(value).__name__}, which JSON lacks."
+    )
 
 
 def _csv(file: epath.Path) -> Iterator[Row]:
@@ -203,15 +205,15 @@ def _csv(file: epath.Path) -> Iterator[Row]:
                 where, first = f"{file}:{first}", reader.line_num + 1
                 yield json.dumps(values).encode(), where
         except (csv.Error, UnicodeDecodeError) as error:
-            raise RowError(f"{file}:{first}: not CSV in UTF-8 ({error}).") from None
+            raise RecordError(f"{file}:{first}: not CSV in UTF-8 ({error}).") from None
 
 
 def _json(file: epath.Path) -> Iterator[Row]:
     try:
         rows = json.loads(file.read_bytes())
     except ValueError as error:
-        raise RowError(f"{file}: not valid JSON ({error}).") from None
+        raise RecordError(f"{file}: not valid JSON ({error}).") from None
     if not isinstance(rows, list):
-        raise RowError(f"{file}: holds {rows!r:.80}; a .json file must be one list of objects.")
+        raise RecordError(f"{file}: holds {rows!r:.80}; a .json file must be one list of objects.")
     for number, row in enumerate(rows, start=1):
         yield json.dumps(row).encode(), f"{file}[{number}]"

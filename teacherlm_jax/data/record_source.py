@@ -12,11 +12,11 @@ from typing import Any
 import seqio
 from etils import epath
 
-from teacherlm_jax.data import data_setup, record_files
+from teacherlm_jax.data import data_setup, generators, record_files
 from teacherlm_jax.data.dataset_source import plain
 from teacherlm_jax.data.record_fields import RecordError
 from teacherlm_jax.data.records import TeacherDataRecord
-from teacherlm_jax.data.row_rendering import RawRow, RowError, raw_row
+from teacherlm_jax.data.row_rendering import RawRow, RowError, parsed
 
 FOLDER = "teacherdata"
 """Of the folder of data (`data_setup.data_dir`), where a source that names no path looks."""
@@ -70,8 +70,14 @@ class TeacherDataSource(seqio.DataSource):
         shard_info: Any = None,
         **unused: Any,
     ) -> Any:
-        """Elements with `row`, `index` and `where`, in order: the task shuffles."""
+        """Elements with `row`, `index` and `where`, in order: the task shuffles.
+
+        Raises:
+            FileNotFoundError: the rows are not there; says how to get them.
+        """
         import tensorflow as tf
+
+        self.find(split)  # Raises here, and not within TensorFlow.
 
         def generate() -> Iterator[dict[str, Any]]:
             block: list[tuple[bytes, str]] = []
@@ -89,7 +95,10 @@ class TeacherDataSource(seqio.DataSource):
             "index": tf.TensorSpec((None,), tf.int64),
             "where": tf.TensorSpec((None,), tf.string),
         }
-        return tf.data.Dataset.from_generator(generate, output_signature=signature).unbatch()
+        dataset = generators.from_generator(generate, signature).unbatch()
+        if shard_info is not None and shard_info.num_shards > 1:
+            return dataset.shard(shard_info.num_shards, shard_info.index)
+        return dataset
 
     def rows(self, split: str) -> Iterator[record_files.Row]:
         """The rows of a split, one by one.
@@ -97,8 +106,6 @@ class TeacherDataSource(seqio.DataSource):
         Raises:
             FileNotFoundError: they are not there; says how to get them.
         """
-        if split not in self.splits:
-            raise ValueError(f"split = {split!r}, but this source has {', '.join(self.splits)}.")
         found = self.find(split)
         if isinstance(found, str):
             yield from _tfds_rows(found, split)
@@ -113,18 +120,20 @@ class TeacherDataSource(seqio.DataSource):
             RowError: a row is no record; names file and line.
         """
         for index, (row, where) in enumerate(self.rows(split)):
-            element = {"row": row, "index": index, "where": where.encode()}
             try:
-                yield record_of(raw_row(element))
-            except RecordError as error:
-                raise RecordError(f"{where}: {error}") from None
+                yield record_of(RawRow(parsed(row), index, where))
+            except RowError as error:
+                raise RowError(f"{where}: {error}") from None
 
     def find(self, split: str) -> str | list[epath.Path]:
         """The files of a split, or the name of the prepared builder.
 
         Raises:
-            FileNotFoundError: neither is there.
+            FileNotFoundError: the files are not there; where no path was given, the builder's name
+                is returned unseen.
         """
+        if split not in self.splits:
+            raise ValueError(f"split = {split!r}, but this source has {', '.join(self.splits)}.")
         path = self.path
         if isinstance(path, Mapping):
             return record_files.list_files(path[split], SUFFIXES)
@@ -179,16 +188,18 @@ def record_of(row: RawRow) -> TeacherDataRecord:
     Fields that are null are taken as not given; provenance may be JSON text.
 
     Raises:
-        RecordError: a field is missing, unknown, of a wrong type, or breaks a constraint.
+        RowError: a field is missing, unknown, of a wrong type, or breaks a constraint.
     """
     values = {name: value for name, value in row.values.items() if value is not None}
     provenance = values.get("provenance")
-    if isinstance(provenance, str):
-        try:
-            values["provenance"] = json.loads(provenance or "{}")
-        except ValueError as error:
-            raise RecordError(f"field 'provenance' is no JSON ({error}).") from None
-    return TeacherDataRecord.from_mapping(values, where="")
+    try:
+        if isinstance(provenance, str):
+            values["provenance"] = parsed((provenance or "{}").encode())
+        return TeacherDataRecord.from_mapping(values, where="")
+    except RecordError as error:
+        raise RowError(str(error)) from None
+    except RowError as error:
+        raise RowError(f"field 'provenance': {error}") from None
 
 
 def _as_arrays(block: Sequence[record_files.Row], first: int) -> dict[str, Any]:

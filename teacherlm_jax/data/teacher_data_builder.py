@@ -24,7 +24,6 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from teacherlm_jax.data import ledger, record_source
-from teacherlm_jax.data.record_fields import RecordError
 
 _SPLITS = ("train", "validation", "test")
 _BYTES_AT_ONCE = 2**20
@@ -102,7 +101,7 @@ def _fingerprint(file: epath.Path) -> dict[str, Any]:
     """Name, size and SHA-256 of a file, compared with its completion marker where it has one.
 
     Raises:
-        RecordError: the file is not what its marker says.
+        ledger.TornFileError: the file is not what its marker says.
     """
     digest, size = hashlib.sha256(), 0
     with file.open("rb") as stream:
@@ -112,7 +111,7 @@ def _fingerprint(file: epath.Path) -> dict[str, Any]:
     marker = ledger.marker_path(file)
     found = {"size": size, "sha256": digest.hexdigest()}
     if marker.exists() and json.loads(marker.read_bytes()) != found:
-        raise RecordError(
+        raise ledger.TornFileError(
             f"{file} is not what its marker {marker.name!r} says: copy or write both again."
         )
     return {"name": file.name, **found}

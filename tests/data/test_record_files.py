@@ -5,7 +5,7 @@ import pyarrow.parquet
 import pytest
 
 from teacherlm_jax.data import ledger, record_files
-from teacherlm_jax.data.row_rendering import RowError
+from teacherlm_jax.data.record_fields import RecordError
 
 
 def rows(file):
@@ -50,7 +50,7 @@ def test_parquet_leaves_out_nulls_and_lines_of_csv_with_other_lengths_say_so(tmp
 )
 def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(RowError, match=message):
+    with pytest.raises(RecordError, match=message):
         rows(tmp_path / name)
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from teacherlm_jax.data import data_setup, record_source
 from teacherlm_jax.data.record_source import TeacherDataSource
-from teacherlm_jax.data.row_rendering import RowError
 from tests.data import tiny_records
 
 ROWS = tiny_records.make(5)
@@ -77,12 +76,12 @@ def test_what_is_malformed_is_named_by_file_and_line(tmp_path, caplog):
         '{"question": "q?", "choices": ["x", "y"]}': "field 'answer' is missing",
         '{"question": "q?", "choices": ["x", "y"], "answer": "C"}': "'answer' is 'C'",
         '{"question": " ", "choices": ["x", "y"], "answer": "A"}': "'question' is ' '",
-        '{"question": "q?", "choices": [], "answer": "A", "provenance": "{"}': "no JSON",
+        '{"question": "q?", "choices": [], "answer": "A", "provenance": "{"}': "'provenance': not",
     }
     for line, message in lines.items():
         file.write_text(ROWS[0].to_json_line() + "\n" + line)
-        with pytest.raises(RowError, match=rf"^{file}:2: .*{message}"):
+        with pytest.raises(ValueError, match=rf"^{file}:2: .*{message}"):
             read(str(file))
     file.write_bytes(b'\n\n{"question": "\xff"}')
-    with pytest.raises(RowError, match=rf"^{file}:3: not valid JSON .*utf-8"):
+    with pytest.raises(ValueError, match=rf"^{file}:3: not UTF-8"):
         read(str(file))

@@ -72,7 +72,7 @@ def test_bad_rows_and_torn_files_stop_the_preparation(tmp_path):
     file.unlink()
     ledger.write_whole(file, records.encode_jsonl(ROWS[:1]))
     file.write_bytes(records.encode_jsonl(ROWS[1:2]))
-    with pytest.raises(RowError, match=r"train\.jsonl is not what its marker"):
+    with pytest.raises(ledger.TornFileError, match=r"train\.jsonl is not what its marker"):
         prepare(tmp_path, tmp_path / "tfds")
 
 

@@ -107,3 +107,14 @@ def test_a_malformed_row_stops_with_file_and_line(data_dir):
     file.write_text(ROWS[0].to_json_line() + '\n{"question": "q?", "choices": []}\n')
     with pytest.raises(Exception, match=rf"{file}:2: field 'answer' is missing"):
         pipeline.load_tables("teacherdata_plain")
+
+
+def test_malformed_rows_are_skipped_and_kept_where_that_is_chosen(data_dir, monkeypatch):
+    monkeypatch.setenv("TEACHERLM_MALFORMED_ROWS", "skip")
+    monkeypatch.setenv("TEACHERLM_REJECTS_DIR", str(data_dir / "rejects"))
+    file = data_dir / "teacherdata" / "train.jsonl"
+    file.write_text('{"question": "q?", "choices": []}\n' + ROWS[0].to_json_line())
+    [table], _ = pipeline.load_tables("teacherdata_plain")
+    assert len(table) == 1
+    [kept] = (data_dir / "rejects").rglob("*.rejects.jsonl")
+    assert f"{file}:1" in kept.read_text()
