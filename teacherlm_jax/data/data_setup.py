@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import seqio
 
@@ -31,6 +32,8 @@ class DataSetup:
         "skip", which leaves them out, counts them and logs the count.
       rejects_dir: folder where rows left out are kept, as TASK/*.rejects.jsonl with `where`,
         `reason` and `row`; None: they are counted alone.
+      seqio_cache_dirs: folders of seqio's offline caches (`teacherlm data cache`), which are read
+        where they hold a task.
 
     Raises:
       ValueError: malformed_rows is something else.
@@ -40,6 +43,7 @@ class DataSetup:
     data_dir: str | None = None
     malformed_rows: str = ERROR
     rejects_dir: str | None = None
+    seqio_cache_dirs: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.malformed_rows not in (ERROR, SKIP):
@@ -56,6 +60,7 @@ class DataSetup:
             os.environ[DATA_DIR_VARIABLE] = self.data_dir
         os.environ[_MALFORMED_ROWS_VARIABLE] = self.malformed_rows
         os.environ[_REJECTS_DIR_VARIABLE] = self.rejects_dir or ""
+        seqio.add_global_cache_dirs(self.seqio_cache_dirs)
 
 
 def data_dir() -> str:

@@ -7,6 +7,8 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from teacherlm_jax.data import seqio_cache
+
 ROWS_AT_ONCE = 2048
 
 # Inputs and targets of one example, int32 each.
@@ -22,7 +24,8 @@ def check_split(task: seqio.Task, split: str) -> None:
 def tokenized_rows(task: seqio.Task, split: str, limit: int | None = None) -> Iterator[Row]:
     """Tokenizes a split of a task as it goes; holds one batch of rows at a time.
 
-    Preprocessors that draw at random by seqio's seeds draw the same every time.
+    Preprocessors that draw at random by seqio's seeds draw the same every time. A task that has a
+    seqio cache in one of seqio's global cache directories is read from there, in the cache's order.
 
     Args:
       task: a seqio task whose features are `inputs`, `targets` or both; others are left out.
@@ -75,6 +78,9 @@ def _check_ids(
 
 def _dataset(task: seqio.Task, split: str) -> tf.data.Dataset:
     settings = {"split": split, "shuffle": False, "num_epochs": 1}
+    if task.supports_caching and task.cache_dir is not None:
+        seqio_cache.check(task, task.cache_dir)
+        settings["use_cached"] = True
     try:
         return task.get_dataset(sequence_length=None, seed=0, **settings)
     except ValueError:

@@ -140,6 +140,10 @@ class WordVocabulary(seqio.Vocabulary):
             id_of_word = tf.lookup.StaticHashTable(initializer, default_value=UNK_ID)
             return id_of_word, tf.constant(("", "", _SPECIAL_TOKENS[UNK_ID], *self._words))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For Beam's workers, which make tables of their own."""
+        return {name: value for name, value in vars(self).items() if name != "_tables"}
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, WordVocabulary) and self._words == other._words
 

@@ -36,12 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def register(flags: argparse.Namespace, *names: str | None) -> None:
+def register(flags: argparse.Namespace, *names: str | None) -> list[str]:
     """Imports the tasks there are, and makes the flags hold for the process.
 
     Args:
       flags: with those of `add_arguments`.
       *names: what was asked for; a world of the embedded worlds is registered by its tasks' names.
+
+    Returns:
+      The modules that were imported.
 
     Raises:
       ValueError: a module is not there, or a vocabulary cannot be read.
@@ -49,9 +52,9 @@ def register(flags: argparse.Namespace, *names: str | None) -> None:
     from teacherlm_jax.main.command_line import without_chatter
 
     with without_chatter():
-        for module in _TASK_MODULES:
-            if importlib.util.find_spec(module) is not None:
-                importlib.import_module(module)
+        modules = [name for name in _TASK_MODULES if importlib.util.find_spec(name) is not None]
+        for module in modules:
+            importlib.import_module(module)
         for module in flags.module or []:
             _import(module)
     from teacherlm_jax.data import data_setup
@@ -61,6 +64,7 @@ def register(flags: argparse.Namespace, *names: str | None) -> None:
         if match := _WORLD.match(name or ""):
             register_world(int(match[1]))
     data_setup.DataSetup(vocabulary_of(flags.vocabulary), flags.data_dir).apply()
+    return [*modules, *(flags.module or [])]
 
 
 def vocabulary_of(name: str | None) -> Any:
