@@ -11,20 +11,18 @@ import dataclasses
 import difflib
 import fnmatch
 import functools
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import seqio
 from etils import epath
 
-from teacherlm_jax.data import data_setup
+from teacherlm_jax.data import mirror, prepared_tfds, split_slices
 from teacherlm_jax.data.dataset_source import DatasetSource
+from teacherlm_jax.data.record_source import TeacherDataSource
 
 # A check of a folder on an object store waits for an answer; many wait together.
 _CHECKS_AT_ONCE = 32
-_SLICE = re.compile(r"(?P<split>[^\[\]]+)(?:\[(?P<first>-?\d+%?)?:(?P<last>-?\d+%?)?\])?")
 
 HERE, ABSENT, UNKNOWN = "here", "absent", "unknown"
 
@@ -34,8 +32,8 @@ class Origin:
     """Where a source has its rows from.
 
     Attributes:
-      kind: "mirror", "tfds", "hub" (a mirror has to be made of its files), "memory", "files" or
-        "function".
+      kind: "mirror", "tfds", "hub" (a mirror has to be made of its files), "records" (of
+        TeacherData), "files", "memory" or "function".
       name: in the kind's words, such as "super_glue/cb:1.0.2".
       state: HERE, ABSENT or UNKNOWN.
     """
@@ -142,7 +140,7 @@ def take(chosen: Iterable[str], with_rates: bool = False) -> Inventory:
     find = _Finder()
     with concurrent.futures.ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
         origins = dict(zip(tasks, pool.map(find.origin, (task.source for task in tasks.values()))))
-    entries = {name: _task_entry(task, origins[name]) for name, task in tasks.items()}
+    entries = {name: _task_entry(task, origins[name], find) for name, task in tasks.items()}
     return Inventory(
         {name: entries[name] for name in sorted(entries)},
         {name: _mixture_entry(mixture, with_rates) for name, mixture in mixtures.items()},
@@ -162,114 +160,75 @@ def _mixture_entry(mixture: seqio.Mixture, with_rates: bool) -> MixtureEntry:
     return MixtureEntry(mixture.name, {name: rate / total for name, rate in rates.items()})
 
 
-def _task_entry(task: seqio.Task, origin: Origin) -> TaskEntry:
+def _task_entry(task: seqio.Task, origin: Origin, find: _Finder) -> TaskEntry:
     # TfdsDataSource would load its builder for the names of its splits.
-    splits = tuple(task.splits) if not _is_unprepared_tfds(task.source, origin) else ()
-    counts = {split: _count(task.source, split, origin) for split in splits}
+    is_unprepared = isinstance(task.source, seqio.TfdsDataSource) and origin.state != HERE
+    splits = tuple(task.splits) if not is_unprepared or task.source._splits else ()
+    counts = {split: find.count(task.source, split, origin) for split in splits}
     return TaskEntry(task.name, splits, counts, origin)
 
 
-def _is_unprepared_tfds(source: seqio.DataSource, origin: Origin) -> bool:
-    return isinstance(source, seqio.TfdsDataSource) and origin.state != HERE
-
-
-def _count(source: seqio.DataSource, split: str, origin: Origin) -> int | None:
-    if isinstance(source, DatasetSource):
-        return expected_rows(source, split)
-    if isinstance(source, seqio.FunctionDataSource) or _is_unprepared_tfds(source, origin):
-        return None
-    count = source.num_input_examples(split)
-    return None if count is None else int(count)
-
-
-# Sources of the catalogue
-
-
-def expected_rows(source: DatasetSource, split: str) -> int | None:
-    """Rows of a split after its cap: by the mirror's manifest, else by the source's own table."""
-    counts = {**source.counts, **(_manifest_counts(source.name) or {})}
-    rows = rows_of_slice(source.slices[split], counts)
-    cap = source.max_examples.get(split)
-    return rows if rows is None or cap is None else min(rows, cap)
-
-
-def rows_of_slice(spec: str, counts: Mapping[str, int]) -> int | None:
-    """How many rows TFDS's words for a split or a slice of one mean; None: they are not known.
-
-    Args:
-      spec: such as "train", "train[:-200]", "train[10%:]" or sums of those.
-      counts: rows of whole splits.
-    """
-    total = 0
-    for part in spec.split("+"):
-        match = _SLICE.fullmatch(part.strip())
-        if match is None or match["split"] not in counts:
-            return None
-        size = counts[match["split"]]
-        first, last = (_boundary(match[name], size) for name in ("first", "last"))
-        total += max((size if last is None else last) - (first or 0), 0)
-    return total
-
-
-def _boundary(text: str | None, size: int) -> int | None:
-    if text is None:
-        return None
-    # TFDS rounds percents to the closest row.
-    number = round(int(text[:-1]) * size / 100) if text.endswith("%") else int(text)
-    return min(max(number + size if number < 0 else number, 0), size)
-
-
-def _manifest(name: str) -> epath.Path:
-    return epath.Path(data_setup.data_dir()) / name / "manifest.json"
-
-
-def _manifest_counts(name: str) -> dict[str, int] | None:
-    """Rows of a mirror's splits; None: there is no mirror, or its manifest cannot be read."""
-    path = _manifest(name)
-    if not path.exists():
-        return None
-    try:
-        manifest = json.loads(path.read_text())
-        return {
-            split: int(entry["rows"] if isinstance(entry, Mapping) else entry)
-            for split, entry in manifest["splits"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+# Where sources have their rows from
 
 
 class _Finder:
-    """Finds origins; looks for each data set once."""
+    """Finds origins and counts; looks for each data set once."""
 
     def __init__(self) -> None:
-        self._prepared = functools.cache(is_prepared)
+        self._is_prepared = functools.cache(prepared_tfds.is_prepared)
+        self._mirror = functools.cache(mirror.find)
 
     def origin(self, source: seqio.DataSource) -> Origin:
-        for kind, find in self._kinds().items():
-            if isinstance(source, kind):
-                return find(source)
+        """Where a source's rows are."""
+        if isinstance(source, DatasetSource):
+            return self._of_catalogue(source)
+        if isinstance(source, seqio.TfdsDataSource):
+            return self._of_tfds(str(source.tfds_dataset.name))
+        if isinstance(source, seqio.FunctionDataSource):
+            name = seqio.utils.function_name(source._dataset_fn)
+            return Origin("function", name, UNKNOWN)
+        if isinstance(source, seqio.FileDataSource):
+            return _of_files(source)
+        if isinstance(source, TeacherDataSource):
+            return _of_records(source, self._is_prepared)
         return Origin("memory", type(source).__name__, HERE)
 
-    def _kinds(self) -> dict[type, Callable[[Any], Origin]]:
-        return {
-            DatasetSource: self._of_catalogue,
-            seqio.TfdsDataSource: self._of_tfds,
-            seqio.FunctionDataSource: lambda source: Origin(
-                "function", seqio.utils.function_name(source._dataset_fn), UNKNOWN
-            ),
-            seqio.FileDataSource: _of_files,
-        }
+    def count(self, source: seqio.DataSource, split: str, origin: Origin) -> int | None:
+        """Rows of a split after its cap, where they are known before they are read."""
+        if origin.state == ABSENT and isinstance(source, DatasetSource):
+            rows = split_slices.count(source.slices[split], source.counts)
+            most = source.max_examples.get(split)
+            return rows if rows is None or most is None else min(rows, most)
+        if origin.state != HERE:
+            return None
+        try:
+            count = source.num_input_examples(split)
+        except mirror.MirrorError:  # Of a split that the mirror lacks.
+            return None
+        return None if count is None else int(count)
 
     def _of_catalogue(self, source: DatasetSource) -> Origin:
-        if _manifest(source.name).exists():
-            return Origin("mirror", source.name, HERE)
+        try:
+            if self._mirror(source.name) is not None:
+                return Origin("mirror", source.name, HERE)
+        except mirror.MirrorError:
+            return Origin("mirror", f"{source.name} (unfinished or damaged)", ABSENT)
         if source.tfds is not None:
-            return Origin("tfds", source.tfds, HERE if self._prepared(source.tfds) else ABSENT)
-        return Origin("hub", source.hub or "(local files)", ABSENT)
+            return self._of_tfds(source.tfds)
+        return Origin("hub", source.hub or "(files of your own)", ABSENT)
 
-    def _of_tfds(self, source: seqio.TfdsDataSource) -> Origin:
-        name = str(source.tfds_dataset.name)
-        return Origin("tfds", name, HERE if self._prepared(name) else ABSENT)
+    def _of_tfds(self, name: str) -> Origin:
+        return Origin("tfds", name, HERE if self._is_prepared(name) else ABSENT)
+
+
+def _of_records(source: TeacherDataSource, is_prepared: Callable[[str], bool]) -> Origin:
+    try:
+        found = source.find(source.splits[0])
+    except FileNotFoundError:
+        return Origin("records", "TeacherData" if source.path is None else str(source.path), ABSENT)
+    if isinstance(found, str):
+        return Origin("tfds", found, HERE if is_prepared(found) else ABSENT)
+    return Origin("records", str(found[0].parent), HERE)
 
 
 def _of_files(source: seqio.FileDataSource) -> Origin:
@@ -281,23 +240,3 @@ def _of_files(source: seqio.FileDataSource) -> Origin:
     except (OSError, ValueError):
         is_here = False
     return Origin("files", ", ".join(patterns), HERE if is_here else ABSENT)
-
-
-def is_prepared(name: str, data_dirs: Sequence[epath.PathLike] | None = None) -> bool:
-    """Whether TFDS has a data set prepared; loads no builder and asks no server.
-
-    Args:
-      name: of the data set, with a config and a version where it has them.
-      data_dirs: where to look; None: where TFDS does.
-    """
-    if data_dirs is None:
-        from tensorflow_datasets.core.utils import file_utils
-
-        data_dirs = file_utils.list_data_dirs()
-    path, _, version = name.partition(":")
-    pattern = f"{version.replace('*.*.*', '*') or '*'}/dataset_info.json"
-    for data_dir in data_dirs:
-        folder = epath.Path(data_dir) / path
-        if folder.exists() and any(folder.glob(pattern)):
-            return True
-    return False

@@ -4,63 +4,19 @@ import json
 
 import pytest
 import seqio
-import tensorflow_datasets as tfds
+from etils import epath
 
-from teacherlm_jax.data import data_setup, inventory
+from teacherlm_jax.data import data_setup, inventory, ledger, mirror, prepared_tfds
 from teacherlm_jax.data.dataset_source import DatasetSource
+from teacherlm_jax.data.record_source import TeacherDataSource
 from tests.data import tiny_tasks
 
 COUNTS = {"train": 392, "validation": 20}
 
 
-def tfds_rows(spec: str) -> int:
-    """As TFDS counts a slice."""
-    splits = {
-        name: tfds.core.SplitInfo(
-            name=name,
-            shard_lengths=[count],
-            num_bytes=0,
-            filename_template=tfds.core.ShardedFileTemplate(
-                dataset_name="x", data_dir="/nowhere", split=name, filetype_suffix="tfrecord"
-            ),
-        )
-        for name, count in COUNTS.items()
-    }
-    return tfds.core.SplitDict(list(splits.values()))[spec].num_examples
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "train",
-        "train[:-50]",
-        "train[-50:]",
-        "train[10:20]",
-        "train[:10%]",
-        "train[33%:]",
-        "train[390:]",
-        "train+validation",
-        "train[:5]+validation[5:]",
-    ],
-)
-def test_slices_are_counted_as_tfds_does(spec):
-    assert inventory.rows_of_slice(spec, COUNTS) == tfds_rows(spec)
-
-
-@pytest.mark.parametrize("spec", ["test", "train[:5]+test", "train[a:b]", "train(3)"])
-def test_what_cannot_be_counted_is_unknown(spec):
-    assert inventory.rows_of_slice(spec, COUNTS) is None
-
-
 def source(**settings) -> DatasetSource:
     splits = {"train": "train[:-50]", "validation": "train[-50:]"}
     return DatasetSource("some_set", splits, counts=COUNTS, **settings)
-
-
-def test_the_cap_counts():
-    capped = source(max_examples={"train": 100})
-    assert inventory.expected_rows(source(), "train") == 342
-    assert [inventory.expected_rows(capped, split) for split in capped.splits] == [100, 50]
 
 
 @pytest.fixture
@@ -88,7 +44,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_origins(folder, task):
+def test_origins(folder, task, monkeypatch):
     name = task(source(tfds="some/config:1.0.2", hub="who/some"))
 
     def found() -> inventory.TaskEntry:
@@ -98,12 +54,38 @@ def test_origins(folder, task):
     prepared = folder / "tfds/some/config/1.0.2/dataset_info.json"
     prepared.parent.mkdir(parents=True)
     assert found().origin.state == inventory.ABSENT
-    prepared.write_text("{}")
-    assert found().origin.state == inventory.HERE
     assert found().examples == {"train": 342, "validation": 50}
+    prepared.write_text("{}")
+    monkeypatch.setattr(prepared_tfds, "counts", lambda name: {"train": 400})
+    assert found().origin.state == inventory.HERE
+    assert found().examples == {"train": 350, "validation": 50}
+
+
+def test_mirrors_go_first_and_their_counts_too(folder, task):
+    name = task(source(tfds="some/config:1.0.2", max_examples={"train": 9}))
+    shards = {"train": [("a", 60)], "validation": []}
+    written = {
+        split: [mirror.Shard(file, count, 1, "0") for file, count in files]
+        for split, files in shards.items()
+    }
     (folder / "some_set").mkdir()
+    text = mirror.manifest_text(mirror.JSONL, {}, written)
+    ledger.write_whole(epath.Path(folder) / "some_set/manifest.json", text)
+    found = inventory.take([name]).tasks[name]
+    assert found.origin == inventory.Origin("mirror", "some_set", inventory.HERE)
+    assert found.examples == {"train": 9, "validation": 50}
     (folder / "some_set/manifest.json").write_text("{}")
-    assert found().origin == inventory.Origin("mirror", "some_set", inventory.HERE)
+    assert inventory.take([name]).tasks[name].origin.state == inventory.ABSENT
+
+
+def test_records_of_teacher_data(folder, task):
+    name = task(TeacherDataSource())
+    assert inventory.take([name]).tasks[name].origin.state == inventory.ABSENT
+    (folder / "teacherdata").mkdir()
+    (folder / "teacherdata/train.jsonl").write_text("{}")
+    assert inventory.take([name]).tasks[name].origin == inventory.Origin(
+        "records", f"{folder}/teacherdata", inventory.HERE
+    )
 
 
 def test_a_set_that_has_to_be_mirrored(folder, task):
@@ -112,11 +94,9 @@ def test_a_set_that_has_to_be_mirrored(folder, task):
     assert json.loads(json.dumps(entry.as_json()))["examples"]["train"] == 342
 
 
-def test_tfds_versions(folder):
-    (folder / "tfds/some/2.0.0").mkdir(parents=True)
-    (folder / "tfds/some/2.0.0/dataset_info.json").write_text("{}")
-    assert inventory.is_prepared("some") and inventory.is_prepared("some:2.0.0")
-    assert not inventory.is_prepared("some:1.0.0") and not inventory.is_prepared("some/config")
+def test_the_cap_counts(folder, task):
+    entry = inventory.take([task(source(max_examples={"train": 100}))])
+    assert entry.tasks["inventory_task"].examples == {"train": 100, "validation": 50}
 
 
 def test_sources_of_seqio(folder, task, tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from teacherlm_jax.data.inventory import rows_of_slice
+from teacherlm_jax.data import split_slices
 from teacherlm_jax.data.row_rendering import RowError, raw_row
 from teacherlm_jax.tasks import text_tasks
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS, samples
@@ -120,18 +120,12 @@ def test_slices_share_no_row():
     places = {}
     for name in CASES:
         dataset = DATASETS[name]
-        assert rows_of_slice(dataset.splits["train"], dataset.counts) > 1000 or "arc" in name
+        assert split_slices.count(dataset.splits["train"], dataset.counts) > 1000 or "arc" in name
         for split in ("train", "validation"):
-            source_split, start, end = bounds(dataset.splits[split], dataset.counts)
+            ((source_split, start, end),) = split_slices.ranges(
+                dataset.splits[split], {"validation": 1000, **dataset.counts}
+            )
             places.setdefault((dataset.tfds, source_split), []).append((start, end))
     for where, found in places.items():
         found.sort()
         assert all(first[1] <= second[0] for first, second in itertools.pairwise(found)), where
-
-
-def bounds(spec: str, counts: Mapping[str, int]) -> tuple[str, int, int]:
-    """(split, first row, row after the last) of a slice in TFDS's words."""
-    name, _, inner = spec.rstrip("]").partition("[")
-    return name, *slice(*[int(text) if text else None for text in inner.split(":")]).indices(
-        counts[name]
-    )[:2]
