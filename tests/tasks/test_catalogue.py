@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from teacherlm_jax.data.inventory import rows_of_slice
 from teacherlm_jax.data.row_rendering import RowError
+from teacherlm_jax.data.split_slices import count as rows_of_slice
 from teacherlm_jax.tasks import catalogue as catalogue
 from teacherlm_jax.tasks.catalogue import reading
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS, Sample, samples
@@ -174,6 +174,14 @@ def test_definitions_agree_with_the_table_of_muffin() -> None:
             ), task.name
         checked += 1
     assert checked == 39
+
+
+def test_the_hub_numbers_kinds_of_questions_in_its_own_order() -> None:
+    row = dict(CASES["trec"].hub or {})
+    kinds = ["abbreviation", "entity", "description", "human", "location", "numeric"]
+    for place, kind in enumerate(kinds):
+        sample = read("trec", {**row, "coarse_label": place})
+        assert sample is not None and sample.answer == kind
 
 
 def test_similarities_are_rounded_to_whole_numbers() -> None:
