@@ -105,7 +105,7 @@ def register_text(
 
     document = functools.partial(_document, field="text" if format == "text" else field)
     signature = {"targets": tf.TensorSpec((), tf.string)}
-    _add(name, source, [rendered(document, signature)], split_length)
+    _add(name, source, [rendered(document, signature, name)], split_length)
     return name
 
 

@@ -11,14 +11,13 @@ names, so that gin can call them where a name is asked for:
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import seqio
 
-from teacherlm_jax.data.inventory import rows_of_slice
+from teacherlm_jax.data import split_slices
 from teacherlm_jax.data.row_rendering import RawRow
-from teacherlm_jax.tasks import text_tasks
+from teacherlm_jax.tasks import capping, text_tasks
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS, samples
 from teacherlm_jax.tasks.muffin.flan_tasks import FLAN_TASKS, FlanTask, the_62
 from teacherlm_jax.tasks.muffin.template import Template, render
@@ -102,7 +101,7 @@ def _rows_and_caps(max_examples: int) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for tasks in the_62().values():
         rows = [training_rows(each) for each in tasks]
-        shares = _shares(rows, max_examples)
+        shares = capping.shares(rows, max_examples)
         # Tasks that have to share have a cap of their own; the others are those of the defaults.
         must_share = len(tasks) > 1 and sum(rows) > max_examples
         for each, share in zip(tasks, shares, strict=True):
@@ -117,7 +116,7 @@ def training_rows(task: FlanTask) -> int:
       ValueError: the catalogue does not have their count.
     """
     dataset = DATASETS[task.dataset]
-    rows = rows_of_slice(dataset.splits["train"], dataset.counts)
+    rows = split_slices.count(dataset.splits["train"], dataset.counts)
     if not rows:
         raise ValueError(
             f"{dataset.name}: the catalogue has counts {dict(dataset.counts)}, which do not say how"
@@ -134,15 +133,10 @@ def examples(
         if task.keep is not None and not task.keep(sample):
             continue
         number = f"{row.index}.{place}" if place else str(row.index)
-        template = templates[_draw(f"{seed}/{task.dataset}/{number}") % len(templates)]
+        template = templates[capping.draw(seed, task.dataset, number) % len(templates)]
         inputs, targets = render(template, sample)
         id_ = f"{task.name}:{number}:{template.name}"
         yield {"id": id_, "inputs": inputs, "targets": targets}
-
-
-def _draw(key: str) -> int:
-    digest = hashlib.sha256(key.encode()).digest()
-    return int.from_bytes(digest[:8], "little")
 
 
 def _chosen(task: FlanTask, templates: str) -> tuple[Template, ...]:
@@ -163,21 +157,10 @@ def _suffix(max_examples: int, templates: str, seed: int) -> str:
     return "".join(parts)
 
 
-def _shares(rows: Sequence[int], most: int) -> list[int]:
-    """Parts of these sizes in proportion, `most` in all; each whole where all fit."""
-    total = sum(rows)
-    if total <= most:
-        return list(rows)
-    ends = [sum(rows[: place + 1]) * most // total for place in range(len(rows))]
-    return [end - start for start, end in zip([0, *ends], ends)]
-
-
 def _register_all() -> Iterator[str]:
     for name in FLAN_TASKS:
-        if FLAN_TASKS[name].dataset in TEMPLATES:
-            yield task(name)
-    if all(t.dataset in TEMPLATES for t in FLAN_TASKS.values()):
-        yield mixture()
+        yield task(name)
+    yield mixture()
 
 
 NAMES = tuple(_register_all())

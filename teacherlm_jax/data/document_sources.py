@@ -5,7 +5,7 @@ Files give rows as `row_rendering` says, so that what is malformed is treated as
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,12 +13,17 @@ import seqio
 from absl import logging
 from etils import epath
 
+from teacherlm_jax.data import generators
 from teacherlm_jax.data.cached_examples import TemporaryFolder
+from teacherlm_jax.data.row_rendering import row_text
 
 FORMATS = ("text", "jsonl", "array_record")
 DOCUMENTS = ("file", "paragraph", "line")
 
 _Row = tuple[bytes, str]
+
+# Rows cross into TensorFlow many at once; documents may be long, so not too many.
+_ROWS_AT_ONCE = 32
 
 
 class CorpusSource(seqio.TfdsDataSource):
@@ -124,17 +129,22 @@ class TextFilesSource(seqio.FileDataSource):
         if shard_info is not None:
             files = files[shard_info.index :: shard_info.num_shards]
 
-        def generate() -> Iterator[dict[str, Any]]:
+        def blocks() -> Iterator[dict[str, Any]]:
             rows = (row for file in files for row in self._rows(file))
-            for index, (row, where) in enumerate(rows):
-                yield {"row": row, "index": index, "where": where}
+            numbered = enumerate(rows)
+            while block := list(itertools.islice(numbered, _ROWS_AT_ONCE)):
+                yield {
+                    "row": [row for _, (row, _) in block],
+                    "index": [index for index, _ in block],
+                    "where": [where for _, (_, where) in block],
+                }
 
         signature = {
-            "row": tf.TensorSpec((), tf.string),
-            "index": tf.TensorSpec((), tf.int64),
-            "where": tf.TensorSpec((), tf.string),
+            "row": tf.TensorSpec((None,), tf.string),
+            "index": tf.TensorSpec((None,), tf.int64),
+            "where": tf.TensorSpec((None,), tf.string),
         }
-        return tf.data.Dataset.from_generator(generate, output_signature=signature)
+        return generators.from_generator(blocks, signature).unbatch()
 
     def _rows(self, file: str) -> Iterator[_Row]:
         if self._format == "array_record":
@@ -171,11 +181,8 @@ def _texts(file: str, documents: str) -> Iterator[_Row]:
 
 
 def _row(text: bytes) -> bytes:
-    try:
-        return json.dumps({"text": text.decode("utf-8").strip("\r\n")}).encode()
-    except UnicodeDecodeError:
-        # No valid JSON: whoever reads the row says so, in the way that it treats malformed rows.
-        return text
+    # What is not UTF-8 stays as it is; whoever reads the row treats it as malformed.
+    return row_text({"text": text.decode("utf-8", "surrogateescape").strip("\r\n")})
 
 
 def _records(file: str) -> Iterator[_Row]:

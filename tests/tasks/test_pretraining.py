@@ -6,9 +6,10 @@ import seqio
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from teacherlm_jax.data import default_vocabulary, pipeline
+from teacherlm_jax.data import default_vocabulary, generators, pipeline
 from teacherlm_jax.data.batches import MixtureBatches
 from teacherlm_jax.data.row_format import RowFormat
+from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks import pretraining
 
 EOS = 1
@@ -114,7 +115,7 @@ def test_text_files_become_documents(tmp_path):
 def test_malformed_rows_are_named(tmp_path, line, message):
     (tmp_path / "x.jsonl").write_text(f'{{"text": "fine"}}\n{line}\n')
     name = pretraining.register_text("test_malformed", str(tmp_path / "x.jsonl"), format="jsonl")
-    with pytest.raises(Exception, match=rf"(?s)x\.jsonl:2: .*{message}"):
+    with pytest.raises(RowError, match=rf"x\.jsonl:2: .*{message}"), generators.surfaced():
         targets(name)
 
 

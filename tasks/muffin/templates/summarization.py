@@ -158,7 +158,7 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         Template("label", "Report: {article}\n\nIn one sentence:", "{answer}"),
         Template(
             "report_of_sentence",
-            'A news report begins with the sentence "{answer}" How does it go on?',
+            "A news report begins with this sentence: {answer}\n\nHow does it go on?",
             "{article}",
             is_inverted=True,
         ),
@@ -237,8 +237,8 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         Template("label", "Debate: {debate}\nArguments:\n{arguments}\nClaim:", "{answer}"),
         Template(
             "arguments_of_claim",
-            'Somebody claims: "{answer}" The debate is called "{debate}". Give the arguments for'
-            " the claim, numbered.",
+            "In the debate on {debate}, somebody claims: {answer}\n\nList the arguments for it,"
+            " numbered.",
             "{arguments}",
             is_inverted=True,
         ),
