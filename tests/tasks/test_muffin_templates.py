@@ -1,3 +1,5 @@
+"""Templates of the data sets in `catalogue_rows_b`; the others' are in `test_muffin_template`."""
+
 import pytest
 
 from teacherlm_jax.data.row_rendering import RawRow

@@ -1,3 +1,5 @@
+"""Summaries, and the kinds of data sets whose rows `catalogue_rows_b` holds beside them."""
+
 import itertools
 import re
 from collections.abc import Mapping
