@@ -86,7 +86,7 @@ def add_task(asked: EvaluationSet, form: str) -> seqio.Task:
         source=text_tasks.source(asked.definition, splits=asked.seqio_splits),
         output_features=text_tasks.features(add_eos=False),
         preprocessors=[
-            rendered(lambda row: option_rows(name, form, asked, row), signature),
+            rendered(lambda row: option_rows(name, form, asked, row), signature, name),
             _finished,
             seqio.preprocessors.tokenize,
         ],
