@@ -152,7 +152,7 @@ XSUM = define(
         " https://github.com/EdinburghNLP/XSum make, goes into the manual folder; or mirror the"
         " hub's files"
     ),
-    reconstructed="FLAN reads the hub's 204,045 rows; TFDS's own builder has 203,577 of them",
+    reconstructed="FLAN reads the hub's files, of which TFDS's own builder lacks a few rows",
 )
 
 AG_NEWS = define(
