@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import seqio
@@ -12,7 +12,8 @@ from etils import epath
 import teacherlm_jax
 from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.checkpoints.fingerprint import digest
-from teacherlm_jax.data import data_setup, pipeline, records
+from teacherlm_jax.data import data_setup, generators, pipeline, records
+from teacherlm_jax.data.record_source import TeacherDataSource
 from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.generation import engine, sampling
 from teacherlm_jax.metrics.progress import Progress
@@ -32,12 +33,14 @@ class Annotation:
     """What is annotated, by whom and how.
 
     Attributes:
-      task_name: seqio task whose source gives TeacherData records, and whose vocabulary is used.
+      task_name: seqio task whose source gives TeacherData records, and whose vocabulary is used;
+        or a mixture of such tasks, whose rates do not count.
       output_dir: where shards and manifest go.
       checkpoint_dir: the teacher's `checkpoints` folder.
       model: the teacher's configuration.
       split: of the task.
-      input_file: JSONL to annotate instead of the task's records (a file, pattern or folder).
+      input_file: JSONL or Parquet to annotate instead of the task's records (a file, pattern or
+        folder).
       fields: which explanations to write.
       policy: how tokens are chosen.
       max_new_tokens: most tokens of one explanation.
@@ -112,27 +115,30 @@ class Annotation:
 
 
 def questions(annotation: Annotation) -> list[Record]:
-    """The records to annotate.
+    """The records to annotate; of a mixture, those of each of its tasks in turn.
 
     Raises:
-      ValueError: the task has no such split, or its source gives no TeacherData records.
+      ValueError: a task has no such split, or its source gives no TeacherData records.
     """
     if annotation.data is not None:
         annotation.data.apply()
     if annotation.input_file is not None:
-        return list(records.read_jsonl(annotation.input_file))
-    task = pipeline.registered(annotation.task_name)
-    if not isinstance(task, seqio.Task):
-        raise ValueError(f"{annotation.task_name} is a mixture; annotation takes one task.")
-    if annotation.split not in task.splits:
-        raise ValueError(
-            f"task {task.name} has no split {annotation.split!r}; it has {list(task.splits)}."
-        )
-    dataset = task.source.get_dataset(split=annotation.split, shuffle=False)
-    return [
-        Record.from_features(features, f"{task.name}/{annotation.split}:{row}")
-        for row, features in enumerate(dataset.as_numpy_iterator())
-    ]
+        return list(TeacherDataSource({"train": annotation.input_file}).records("train"))
+    provider = pipeline.registered(annotation.task_name)
+    tasks = provider.tasks if isinstance(provider, seqio.Mixture) else [provider]
+    return [record for task in tasks for record in _records(task, annotation.split)]
+
+
+def _records(task: seqio.Task, split: str) -> Iterator[Record]:
+    if split not in task.splits:
+        raise ValueError(f"task {task.name} has no split {split!r}; it has {list(task.splits)}.")
+    if isinstance(task.source, TeacherDataSource):
+        yield from task.source.records(split)
+        return
+    dataset = task.source.get_dataset(split=split, shuffle=False)
+    with generators.surfaced():
+        for row, features in enumerate(dataset.as_numpy_iterator()):
+            yield Record.from_features(features, f"{task.name}/{split}:{row}")
 
 
 def check(annotation: Annotation) -> None:

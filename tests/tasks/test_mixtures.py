@@ -1,0 +1,115 @@
+"""The mixtures of a teacher's stages: their rates, a training by the run's gin file."""
+
+import gin
+import pytest
+import seqio
+
+from teacherlm_jax.data import data_setup, default_vocabulary
+from teacherlm_jax.main import config, gin_setup
+from teacherlm_jax.tasks import mixtures
+from teacherlm_jax.training import stages
+from tests import source
+from tests.data import tiny_records, tiny_tokenizers
+
+GROUPS = ("p3_", "muffin_", "teacherdata_")
+
+
+def rates(name):
+    mixture = seqio.MixtureRegistry.get(name)
+    return {task.name: mixture.get_rate(task) for task in mixture.tasks}
+
+
+def share(found, prefix):
+    return sum(rate for name, rate in found.items() if name.startswith(prefix)) / sum(
+        found.values()
+    )
+
+
+def test_multitask_training_takes_each_collection_by_its_examples():
+    found = rates("teacher_multitask")
+    p3 = seqio.MixtureRegistry.get("p3_sense_3k").total_rate
+    muffin = seqio.MixtureRegistry.get("muffin_3w").total_rate
+    total = p3 + muffin + 2_000_000
+    assert [share(found, prefix) for prefix in GROUPS] == pytest.approx(
+        [p3 / total, muffin / total, 2_000_000 / total]
+    )
+    assert sum(share(found, prefix) for prefix in GROUPS) == pytest.approx(1)
+    # Within a collection its own rates hold.
+    own = rates("muffin_3w")
+    assert found["muffin_rte"] / found["muffin_mnli_matched"] == pytest.approx(
+        own["muffin_rte"] / own["muffin_mnli_matched"]
+    )
+    assert len({found[f"teacherdata_{form}"] for form in ("plain", "cot", "mistakes")}) == 1
+
+
+def test_parts_and_rates_of_the_mixture_are_the_callers_choice():
+    name = mixtures.teacher_multitask(500_000, p3="p3_sense_3k_by_prompt")
+    assert name == "teacher_multitask_p3_sense_3k_by_prompt_500000"
+    assert mixtures.teacher_multitask(500_000, p3="p3_sense_3k_by_prompt") == name
+    assert share(rates(name), "teacherdata_") < share(rates("teacher_multitask"), "teacherdata_")
+    with pytest.raises(ValueError, match="no mixture 'p3' is registered"):
+        mixtures.teacher_multitask(p3="p3")
+    with pytest.raises(ValueError, match="teacherdata_examples = 0"):
+        mixtures.teacher_multitask(0)
+    with pytest.raises(ValueError, match="form = 'plain', but it must be one of five_fields"):
+        mixtures.teacher_stage("plain")
+    with pytest.raises(ValueError, match="no task 'mine_cot' is registered"):
+        mixtures.teacher_stage("cot", "mine")
+
+
+def test_later_stages_have_one_form_each():
+    assert {name: list(rates(name)) for name in mixtures.NAMES[1:]} == {
+        f"teacher_{form}": [f"teacherdata_{form}"]
+        for form in ("five_fields", "fundamentals", "cot", "mistakes")
+    }
+
+
+def test_nothing_registers_the_tfds_builder_but_reading_it():
+    builder = "teacherlm_jax.data.teacher_data_builder"
+    importers = [
+        item.lazy
+        for path in source.python_files("teacherlm_jax", "tasks")
+        for item in source.imports_of(path)
+        if item.name.startswith(builder)
+    ]
+    assert importers == [True]
+
+
+# The run's gin file
+
+
+def test_the_teachers_run_needs_a_folder_a_start_and_a_tokenizer(capsys):
+    assert config.main(["check", "runs/teacher.gin"]) == 0
+    needed = "--gin.MODEL_DIR=... --gin.INITIAL_CHECKPOINT_PATH=... --gin.TOKENIZER=..."
+    assert needed in capsys.readouterr().out
+
+
+def test_a_teacher_trains_on_teacherdata_by_the_runs_gin_file(tmp_path, monkeypatch):
+    monkeypatch.setenv(data_setup.DATA_DIR_VARIABLE, "elsewhere")
+    default_vocabulary.forget()
+    tokenizer = tiny_tokenizers.bloom(tmp_path / "tokenizer")
+    tiny_records.write_jsonl(tmp_path / "data/teacherdata/train.jsonl", tiny_records.make(12))
+    dimensions = {"vocab_size": 512, "num_layers": 1, "emb_dim": 16, "num_heads": 2}
+    dimensions |= {"head_dim": 8, "mlp_dim": 16}
+    bindings = [
+        f"MODEL_DIR={tmp_path / 'model'}",
+        "INITIAL_CHECKPOINT_PATH=None",
+        f"TOKENIZER={tokenizer}",
+        f"DATA_DIR={tmp_path / 'data'}",
+        "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 192}",
+        "BATCH_SIZE=2",
+        "FIVE_FIELDS_STEPS=2",
+        "five_fields/schedules.warmup_cosine.warmup_steps=0",
+        "stages.Curriculum.stages=[@five_fields/stage.Stage()]",
+        "mesh.MeshConfig.device_count=1",
+        "config.DecoderConfig.dtype=float32",
+        *(f"config.DecoderConfig.{name}={value}" for name, value in dimensions.items()),
+    ]
+    try:
+        gin_setup.parse(["runs/teacher.gin"], bindings)
+        ledger = gin_setup.bound(stages.train)()
+    finally:
+        gin.clear_config()
+        default_vocabulary.forget()
+    assert ledger["five_fields"]["step"] == 2
+    assert ledger["five_fields"]["tokens"] > 0
