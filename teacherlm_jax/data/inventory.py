@@ -23,6 +23,7 @@ from teacherlm_jax.data.record_source import TeacherDataSource
 
 # A check of a folder on an object store waits for an answer; many wait together.
 _CHECKS_AT_ONCE = 32
+_BEGINNINGS_OF_AN_END = 8
 
 HERE, ABSENT, UNKNOWN = "here", "absent", "unknown"
 
@@ -113,16 +114,29 @@ def matching(pattern: str | None) -> list[str]:
     found = fnmatch.filter(known, pattern if is_shell_pattern else f"*{pattern}*")
     if not found:
         near = difflib.get_close_matches(pattern, known, n=3)
-        groups = sorted({group_of(name) for name in known})
-        hint = f"the nearest are {near}" if near else f"names begin with {', '.join(groups)}"
+        patterns = sorted(set(groups(known).values()))
+        hint = f"the nearest are {near}" if near else f"there are {', '.join(patterns)}"
         raise ValueError(f"no task or mixture is called {pattern!r}, or like it; {hint}.")
     return found
 
 
-def group_of(name: str) -> str:
-    """The pattern of a name's group: "muffin_*" for "muffin_rte"."""
-    first, separator, _ = name.partition("_")
-    return f"{first}_*" if separator else name
+def groups(of: Iterable[str]) -> dict[str, str]:
+    """Name -> pattern of the group that it is shown in.
+
+    "muffin_*" for all that begins so; but "*_letters" where many names, of many beginnings, end so.
+    """
+    of = sorted(of)
+    beginnings: dict[str, set[str]] = {}
+    for name in of:
+        beginnings.setdefault(name.rpartition("_")[2], set()).add(name.partition("_")[0])
+    often = {end for end, found in beginnings.items() if len(found) >= _BEGINNINGS_OF_AN_END}
+    found = {}
+    for name in of:
+        first, separator, _ = name.partition("_")
+        end = name.rpartition("_")[2]
+        by_beginning = f"{first}_*" if separator else name
+        found[name] = f"*_{end}" if separator and end in often else by_beginning
+    return found
 
 
 def take(chosen: Iterable[str], with_rates: bool = False) -> Inventory:

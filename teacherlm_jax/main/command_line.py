@@ -12,6 +12,7 @@ import importlib
 import io
 import os
 import re
+import select
 import shlex
 import signal
 import sys
@@ -181,12 +182,14 @@ def _run(
 
 def _nobody_reads() -> bool:
     """Whether who reads our output has gone, as `head` does; what is left of it is dropped then."""
-    try:
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # Asks for errors alone, of which it always tells.
+    with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        if not output.poll(0):
+            return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def prepare_environment() -> None:

@@ -70,10 +70,11 @@ def _train_rows(tasks: Iterable[Any]) -> str:
 def _print_groups(tasks: Any, mixtures: Any) -> None:
     from teacherlm_jax.data import inventory
 
+    patterns = inventory.groups([*tasks, *mixtures])
     groups: dict[str, list[Any]] = {}
     for name, task in tasks.items():
-        groups.setdefault(inventory.group_of(name), []).append(task)
-    of_mixtures = [inventory.group_of(name) for name in mixtures]
+        groups.setdefault(patterns[name], []).append(task)
+    of_mixtures = [patterns[name] for name in mixtures]
     rows = []
     for group in sorted(groups):
         members = groups[group]
@@ -104,7 +105,7 @@ def _print_mixtures(found: Any, everything: bool) -> None:
     rows = [_mixture_row(found, name) for name in names]
     if not everything and len(rows) > _MIXTURES_SHOWN:
         # The embedded worlds have as many mixtures each as all the rest.
-        groups = {name: inventory.group_of(name) for name in names}
+        groups = inventory.groups(names)
         often = {group for group in groups.values() if list(groups.values()).count(group) > 8}
         folded = {
             group: [name for name in names if groups[name] == group] for group in sorted(often)

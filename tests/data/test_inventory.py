@@ -140,3 +140,12 @@ def test_shares_of_a_mixture(task):
         seqio.MixtureRegistry.remove("inventory_mixture")
     assert found.mixtures["inventory_mixture"].tasks == {names[0]: 0.75, names[1]: 0.25}
     assert sorted(found.tasks) == names
+
+
+def test_groups():
+    tests = [f"set{number}_letters" for number in range(8)]
+    names = ["muffin_rte", "muffin_cb", "alone", *tests, "mmlu_law_letters"]
+    found = inventory.groups(names)
+    assert found["muffin_rte"] == found["muffin_cb"] == "muffin_*" and found["alone"] == "alone"
+    assert {found[name] for name in [*tests, "mmlu_law_letters"]} == {"*_letters"}
+    assert inventory.groups(tests[:3])["set1_letters"] == "set1_*"

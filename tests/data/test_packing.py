@@ -1,11 +1,18 @@
 """Best-fit decreasing over a histogram, against the same done example by example."""
 
 import collections
+import json
 
 import numpy as np
 import pytest
+import seqio
 
-from teacherlm_jax.data import packing
+from teacherlm_jax.data import packing, pipeline
+from teacherlm_jax.data.batches import MixtureBatches, RowFormat
+from teacherlm_jax.data.examples import ExampleTable, TokenizedExample
+from tests.source import ROOT
+
+PAPER_EVAL = ROOT.parent / "shared/data/paper_eval"
 
 
 def one_by_one(lengths, row_length):
@@ -75,3 +82,38 @@ def test_little_is_left_empty(median, spread):
     lengths = np.clip(lengths.astype(np.int64), 1, 2048)
     rows = packing.row_count(packing.best_fit(np.bincount(lengths, minlength=2049), 2048))
     assert lengths.sum() / (rows * 2048) > 0.99
+
+
+def share_of_tokens(tables) -> float:
+    """Of the positions of rows of 2,048, in an epoch of all examples."""
+    batches = MixtureBatches(tables, None, RowFormat(2048, pack=True), 1, seed=0, num_epochs=1)
+    used = [
+        int((batches(step)[1]["decoder_segment_ids"] > 0).sum()) for step in range(batches.steps)
+    ]
+    assert sum(used) == sum(int(table.lengths_N2.sum()) for table in tables)
+    return sum(used) / (2048 * len(used))
+
+
+def test_rows_of_the_world_are_full():
+    import teacherlm_jax.tasks.world  # noqa: F401
+
+    tables, _ = pipeline.load_tables("world1_base")
+    assert share_of_tokens(tables) >= 0.97
+
+
+@pytest.mark.skipif(not PAPER_EVAL.exists(), reason="the authors' evaluation texts are not here")
+def test_rows_of_the_papers_texts_are_full():
+    """Questions and explanations of CREAK, ECQA and StrategyQA, in bytes."""
+    vocabulary, tables = seqio.ByteVocabulary(), []
+    for path in sorted(PAPER_EVAL.glob("*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        examples = [
+            TokenizedExample(
+                f"{path.stem}:{number}",
+                np.array(vocabulary.encode(row["prompted_question"]), np.int32),
+                np.array([*vocabulary.encode(row["explanation"]), vocabulary.eos_id], np.int32),
+            )
+            for number, row in enumerate(rows)
+        ]
+        tables.append(ExampleTable(path.stem, examples))
+    assert len(tables) == 3 and share_of_tokens(tables) >= 0.97

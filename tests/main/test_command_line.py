@@ -287,3 +287,14 @@ def test_commands_without_gin_files_compare_their_flags_but_for_debug():
         for source, debug in (("a", False), ("a", True), ("b", False))
     ]
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_reader_that_has_gone_is_noticed(monkeypatch):
+    """Also where nothing is left in Python's buffer, as after a long table."""
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert not command_line._nobody_reads()
+        os.close(read)
+        assert command_line._nobody_reads()
+        print("dropped", flush=True)
