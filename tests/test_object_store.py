@@ -220,3 +220,45 @@ def test_annotation_goes_on_where_hosts_left_it_and_ends_as_on_a_local_disk(
     assert object_store.refused == []
     assert object_store.overwritten == []
     assert object_store.unknown == []
+
+
+def test_annotations_are_imported_and_teacherdata_is_read_there(object_store):
+    out = _run(
+        object_store,
+        """
+        import io, json
+
+        import pyarrow
+        import pyarrow.parquet
+        from etils import epath
+
+        from teacherlm_jax.data import annotations_import
+        from teacherlm_jax.data.record_source import TeacherDataSource
+
+        question = {"choices": ["x", "y"], "answer": "A", "fundamentals": "f"}
+        rows = [
+            {**question, "question": str(number), "annotator": name}
+            for number in range(3)
+            for name in ("ann", "bob")
+        ]
+        lines = "".join(json.dumps(row) + "\\n" for row in rows)
+        epath.Path("gs://bucket/in/a.jsonl").write_text(lines)
+        for _ in range(2):  # The second import finds everything there.
+            made = annotations_import.import_annotations(
+                ["gs://bucket/in/*.jsonl"],
+                "gs://bucket/data/train",
+                annotations_import.ImportSettings(),
+            )
+        print(made["records"], made["alternatives"])
+        content = io.BytesIO()
+        pyarrow.parquet.write_table(
+            pyarrow.Table.from_pylist([{**question, "question": "held out?"}]), content
+        )
+        epath.Path("gs://bucket/data/validation.parquet").write_bytes(content.getvalue())
+        source = TeacherDataSource("gs://bucket/data")
+        for split in ("train", "validation"):
+            print(*(record.question for record in source.records(split)))
+        """,
+    )
+    assert out.splitlines() == ["3 3", "0 1 2", "held out?"]
+    assert object_store.refused == []

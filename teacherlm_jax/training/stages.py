@@ -149,8 +149,6 @@ def train(
     for stage in curriculum.stages:
         if entries[stage.name] is None:
             pending.append(_check_stage(curriculum, stage, previous, mesh, loader))
-        else:
-            logging.info("Stage %s is done; passing over it.", stage.name)
         previous = stage.name
     # Hosts that read other data would train on a mixture of both. A host that is late reads still.
     facts = {f"data of stage {one.stage.name}": one.data.digest for one in pending}

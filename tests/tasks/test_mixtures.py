@@ -4,10 +4,14 @@ import gin
 import pytest
 import seqio
 
+from teacherlm_jax import evaluation
 from teacherlm_jax.data import data_setup, default_vocabulary
 from teacherlm_jax.main import config, gin_setup
+from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.tasks import mixtures
-from teacherlm_jax.training import stages
+from teacherlm_jax.teacher import annotate
+from teacherlm_jax.training import optimizer, stages
+from teacherlm_jax.training.stage import Stage
 from tests import source
 from tests.data import tiny_records, tiny_tokenizers
 
@@ -113,3 +117,32 @@ def test_a_teacher_trains_on_teacherdata_by_the_runs_gin_file(tmp_path, monkeypa
         default_vocabulary.forget()
     assert ledger["five_fields"]["step"] == 2
     assert ledger["five_fields"]["tokens"] > 0
+
+
+class _AppliedError(Exception):
+    pass
+
+
+class _Setup:
+    def apply(self):
+        raise _AppliedError
+
+
+def test_commands_set_up_their_data_before_anything_else(tmp_path):
+    model = DecoderConfig(
+        vocab_size=512, num_layers=1, emb_dim=16, num_heads=2, head_dim=8, mlp_dim=16
+    )
+    stage = Stage("one", "no_such_mixture", {"targets": 8}, 1, 1, optimizer.AdamW(0.1))
+    there, none = str(tmp_path), "no_such_task"
+    calls = [
+        (stages.train, stages.Curriculum([stage], there, model, data=_Setup())),
+        (annotate.annotate, annotate.Annotation(none, there, there, model, data=_Setup())),
+        (
+            evaluation.evaluate_checkpoint,
+            evaluation.CheckpointEvaluation(there, model, none, there, data=_Setup()),
+        ),
+    ]
+    for function, settings in calls:
+        with pytest.raises(_AppliedError):
+            function(settings)
+        assert not list(tmp_path.iterdir())
