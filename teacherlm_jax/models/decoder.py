@@ -111,8 +111,7 @@ class Decoder(nn.Module):
           decoder_positions: int32 [B, T] within each segment; 0..T-1 by default.
           decoder_causal_attention: [B, T], nonzero where the text is seen both ways.
           decoder_row_ids: int32 [B], what tells the rows' dropout noise apart; by default 0..B-1.
-          decoder_shared: [B, T], nonzero where all later segments see a token too, as the options
-            of a question see its prompt; positions of those segments go on from the prompt's.
+          decoder_shared: [B, T], nonzero where later segments see a token too, as options a prompt.
           enable_dropout: needs a "dropout" rng where the rate is above 0.
           decode: append the T tokens of each row (usually one) at the row's own cache index.
             The first call with a mutable `cache` and none given makes the cache, of length T.
@@ -129,21 +128,18 @@ class Decoder(nn.Module):
         """
         del decoder_target_tokens, max_decode_length
         batch, length = decoder_input_tokens.shape
-        if decode and prefill:
-            raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
-        # Packed rows are longer than their segments, and say where those begin.
-        if decoder_positions is None or decode or prefill:
-            self.config.check_row_length(length, "tokens of a row")
+        self._check(length, decoder_positions, decode, prefill)
         start_B = self._advance(batch, length, decode, prefill, prefill_lengths)
+        positions_BT = _positions(batch, length, start_B, decoder_positions)
         segments = attention.Segments(
-            _positions(batch, length, start_B, decoder_positions),
+            positions_BT,
             decoder_segment_ids,
             decoder_causal_attention,
             start_B,
-            row_ids_B=decoder_row_ids,
-            shared_BT=decoder_shared,
+            self._rotary(positions_BT),
+            decoder_row_ids,
+            decoder_shared,
         )
-        segments = segments._replace(rotary_BTR=self._rotary(segments.positions_BT))
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
         return self._logits(decoder_input_tokens, segments, flags)
 
@@ -152,6 +148,15 @@ class Decoder(nn.Module):
         if self.config.logits_via_embedding:
             return params["token_embedder"]["embedding"]
         return params["logits_dense"]["kernel"].T
+
+    def _check(
+        self, length: int, positions_BT: jax.Array | None, decode: bool, prefill: bool
+    ) -> None:
+        if decode and prefill:
+            raise ValueError("Decoder: decode and prefill are both True; prefill, then decode.")
+        # Packed rows are longer than their segments, and say where those begin.
+        if positions_BT is None or decode or prefill:
+            self.config.check_row_length(length, "tokens of a row")
 
     def _rotary(self, positions_BT: jax.Array) -> tuple[jax.Array, jax.Array] | None:
         cfg = self.config

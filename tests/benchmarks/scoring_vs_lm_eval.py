@@ -17,9 +17,11 @@ bfloat16.
 import argparse
 import dataclasses
 import json
+import logging
 import random
 import statistics
 import string
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +33,7 @@ import torch
 import transformers
 from etils import epath
 
+from teacherlm_jax.data import hf_vocabulary
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.scoring import boundary
 from teacherlm_jax.scoring.rank import Scorer
@@ -92,14 +95,16 @@ def tokenizer_of(texts: Sequence[str]) -> Any:
     )
 
 
-def ours(scorer: Scorer, params: Any, encode: boundary.Encode, texts: Sequence[Text]) -> Way:
+def ours(scorer: Scorer, params: Any, tokenizer: Any, texts: Sequence[Text]) -> Way:
     """This package, from texts."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        vocabulary = hf_vocabulary.HuggingFaceVocabulary(folder)
+    asked = [boundary.TextQuestion(text.prompt, text.options) for text in texts]
 
     def score() -> Scores:
-        questions = []
-        for number, text in enumerate(texts):
-            cut = boundary.cut(encode, text.prompt, text.options, "joint")
-            questions.append(Question(number, cut.prompt, cut.options))
+        cuts = boundary.cut_many(vocabulary.encode_many, asked, "joint")
+        questions = [Question(n, cut.prompt, cut.options) for n, cut in enumerate(cuts)]
         return [result.log_likelihoods for result in scorer.score(params, questions)]
 
     return score
@@ -110,6 +115,7 @@ def lm_eval(model: Any, tokenizer: Any, batch_size: int, texts: Sequence[Text]) 
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     backend = HFLM(
         pretrained=model,
         tokenizer=tokenizer,
@@ -173,14 +179,13 @@ def compare(
     model, config, params = side_by_side.bloom_pair(SHAPES[name], dtype)
     model = model.to(device=side_by_side.torch_device(), dtype=getattr(torch, dtype)).eval()
     tokenizer = tokenizer_of([letters(*question).prompt for question in questions])
-    encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids  # noqa: E731
     print(f"\n{name}: vocabulary {SHAPES[name].vocab:,}, {dtype}, {len(questions)} questions")
     for form in (letters, full):
         texts = [form(*question) for question in questions]
         scorer = Scorer(
             Decoder(config), ScoringPolicy(max_length=1024), batch_size=arguments.batch_size
         )
-        us = ours(scorer, params, encode, texts)
+        us = ours(scorer, params, tokenizer, texts)
         first, found = timed(us)
         part = texts[: max(8, len(texts) // 8)]
         tries = {size: timed(lm_eval(model, tokenizer, size, part))[0] for size in BATCH_SIZES}
