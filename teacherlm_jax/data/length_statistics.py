@@ -1,6 +1,6 @@
 """What a mixture costs: token lengths, what does not fit, how full rows are, how many epochs.
 
-Shape legend: N examples of a table; 2 (inputs, targets).
+Shape legend: K tasks; N examples of a table; 2 (inputs, targets).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from etils import epath
 
 from teacherlm_jax.data import inventory, ledger, mixture_plan, pipeline, token_cache, tokenization
 from teacherlm_jax.data.examples import ExampleTable, TokenizedExample
-from teacherlm_jax.data.row_format import RowFormat
+from teacherlm_jax.data.row_format import RowFormat, UsableTable
 
 # Lengths are suggested in multiples of this: XLA pads what is no multiple of its tiles.
 ROUNDED_TO = 8
@@ -238,45 +238,23 @@ def statistics(
       ValueError: there is nothing to learn from.
     """
     whole = RowFormat(_longest(measured) + 1, bos_id, too_long="drop")
-    usable = [whole.usable(part.table) for part in measured]
+    usable = [_usable(part.table, split, whole) for part in measured]
     tables = [part.table for part in usable]
-    for table, part in zip(tables, measured, strict=True):
-        if not len(table):
-            raise ValueError(
-                f"{table.name}/{split}: none of its {len(part.table)} examples has a token to "
-                "learn from, so there is nothing to count: look at it with `data inspect`."
-            )
     shares = [rate / sum(rates) for rate in rates]
     needed = max(int(whole.used_N(table).max()) for table in tables)
     fits = [
         _fit(tables, shares, RowFormat(length, bos_id), seed)
         for length in (lengths or [_rounded(needed)])
     ]
-    means = np.array([table.lengths_N2.mean(axis=0) for table in tables])
-    tokens = np.array(shares) * means.sum(axis=1)
-    loss = np.array(shares) * means[:, 1]
+    means_K2 = np.array([table.lengths_N2.mean(axis=0) for table in tables])
+    tokens_K2 = np.array(shares)[:, np.newaxis] * means_K2
     schedule = {}
     if train_steps is not None and batch_size is not None:
-        schedule = _schedule(train_steps, batch_size, fits[0], pack, float(tokens.sum()))
+        schedule = _schedule(train_steps, batch_size, fits[0], pack, float(tokens_K2.sum()))
+    draws = schedule.get("draws")
     tasks = [
-        TaskStatistics(
-            name=part.table.name,
-            examples=part.examples,
-            measured=len(part.table),
-            unusable=kept.dropped,
-            inputs=_summary(table.lengths_N2[:, 0]),
-            targets=_summary(table.lengths_N2[:, 1]),
-            total=_summary(table.lengths_N2.sum(axis=1)),
-            share=share,
-            token_share=float(own / tokens.sum()),
-            loss_share=float(own_loss / loss.sum()),
-            epochs=schedule["draws"] * share / part.examples
-            if schedule and part.examples
-            else None,
-        )
-        for part, kept, table, share, own, own_loss in zip(
-            measured, usable, tables, shares, tokens, loss, strict=True
-        )
+        _task_statistics(part, kept, share, own_2, tokens_K2.sum(axis=0), draws)
+        for part, kept, share, own_2 in zip(measured, usable, shares, tokens_K2, strict=True)
     ]
     return MixtureStatistics(
         name=name,
@@ -287,6 +265,41 @@ def statistics(
         suggested=_suggested(tables, shares, 1.0),
         suggested_p99=_suggested(tables, shares, 0.99),
         schedule=schedule,
+    )
+
+
+def _usable(table: ExampleTable, split: str, row_format: RowFormat) -> UsableTable:
+    usable = row_format.usable(table)
+    if not len(usable.table):
+        raise ValueError(
+            f"{table.name}/{split}: none of its {len(table)} examples has a token to learn from, "
+            "so there is nothing to count: look at it with `teacherlm data inspect`."
+        )
+    return usable
+
+
+def _task_statistics(
+    part: Measured,
+    kept: UsableTable,
+    share: float,
+    tokens_2: np.ndarray,
+    all_tokens_2: np.ndarray,
+    draws: float | None,
+) -> TaskStatistics:
+    """Of one task, whose share of a draw has these tokens of those of all tasks."""
+    lengths_N2 = kept.table.lengths_N2
+    return TaskStatistics(
+        name=part.table.name,
+        examples=part.examples,
+        measured=len(part.table),
+        unusable=kept.dropped,
+        inputs=_summary(lengths_N2[:, 0]),
+        targets=_summary(lengths_N2[:, 1]),
+        total=_summary(lengths_N2.sum(axis=1)),
+        share=share,
+        token_share=float(tokens_2.sum() / all_tokens_2.sum()),
+        loss_share=float(tokens_2[1] / all_tokens_2[1]),
+        epochs=draws * share / part.examples if draws and part.examples else None,
     )
 
 
