@@ -11,6 +11,10 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from teacherlm_jax.data import generators
+
+_AT_ONCE = 256
+
 
 def at_most(most: int, seed: int, name: str) -> Callable[[Any], Any]:
     """A seqio preprocessor that keeps at most so many examples, always the same, in their order.
@@ -28,11 +32,9 @@ def at_most(most: int, seed: int, name: str) -> Callable[[Any], Any]:
     """
 
     def preprocess(dataset: Any) -> Any:
-        import tensorflow as tf
-
         def generate() -> Iterator[Any]:
             kept: list[tuple[int, int, Any]] = []  # a heap whose first has the largest draw
-            for position, example in enumerate(dataset.as_numpy_iterator()):
+            for position, example in enumerate(_examples(dataset)):
                 entry = (-draw(seed, name, example["id"].decode("utf-8")), position, example)
                 if len(kept) < most:
                     heapq.heappush(kept, entry)
@@ -41,9 +43,19 @@ def at_most(most: int, seed: int, name: str) -> Callable[[Any], Any]:
             for _, _, example in sorted(kept, key=operator.itemgetter(1)):
                 yield example
 
-        return tf.data.Dataset.from_generator(generate, output_signature=dataset.element_spec)
+        return generators.from_generator(generate, dataset.element_spec)
 
     return preprocess
+
+
+def _examples(dataset: Any) -> Iterator[Any]:
+    if any(spec.shape.rank != 0 for spec in dataset.element_spec.values()):
+        yield from dataset.as_numpy_iterator()
+        return
+    # One by one, crossing from TensorFlow costs more than all that is done here.
+    for block in dataset.batch(_AT_ONCE).as_numpy_iterator():
+        for values in zip(*block.values(), strict=True):
+            yield dict(zip(block, values, strict=True))
 
 
 def draw(seed: int, *parts: str | int) -> int:
@@ -59,3 +71,16 @@ def shares(counts: list[int], most: int) -> list[int]:
         return list(counts)
     ends = [sum(counts[: place + 1]) * most // total for place in range(len(counts))]
     return [end - start for start, end in zip([0, *ends], ends)]
+
+
+def suffix(max_examples: int, default: int, seed: int) -> str:
+    """What tells apart the names of tasks with another cap or another seed.
+
+    Raises:
+      ValueError: either is too small.
+    """
+    if max_examples < 1:
+        raise ValueError(f"max_examples = {max_examples}, but it must be at least 1.")
+    if seed < 0:
+        raise ValueError(f"seed = {seed}, but it must be 0 or more.")
+    return f"_max{max_examples}" * (max_examples != default) + f"_seed{seed}" * bool(seed)

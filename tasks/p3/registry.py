@@ -88,7 +88,12 @@ def mixture(
         raise ValueError(f"cap_level = {cap_level!r}, but it must be one of {CAP_LEVELS}.")
     excluded = exclusions.read(excluded_ids)
     by_prompt = cap_level == "prompt"
-    name = "p3_sense_3k" + "_by_prompt" * by_prompt + _suffix(max_examples, seed, excluded)
+    name = (
+        "p3_sense_3k"
+        + "_by_prompt" * by_prompt
+        + capping.suffix(max_examples, MAX_EXAMPLES, seed)
+        + excluded.suffix
+    )
     if name not in seqio.MixtureRegistry.names():
         counted = _by_prompt(max_examples) if by_prompt else _by_dataset(max_examples)
         rates = [
@@ -105,7 +110,8 @@ def _by_dataset(most: int) -> Iterator[tuple[str, None, int, int]]:
         counts = [p3_sets.training_samples(part) for part in p3_set.parts]
         must_share = len(counts) > 1 and sum(counts) > most
         for part, count in zip(p3_set.parts, capping.shares(counts, most), strict=True):
-            yield part, None, count if must_share else most, count
+            if count:
+                yield part, None, count if must_share else most, count
 
 
 def _by_prompt(most: int) -> Iterator[tuple[str, str, int, int]]:
@@ -120,7 +126,7 @@ def _by_prompt(most: int) -> Iterator[tuple[str, str, int, int]]:
 def _task(name: str, prompt: str | None, most: int, seed: int, excluded: Exclusions) -> str:
     excluded = excluded.of(name)
     variant = f"p3_{name}" + (f"_{prompt}" if prompt else "")
-    registered = variant + _suffix(most, seed, excluded)
+    registered = variant + capping.suffix(most, MAX_EXAMPLES, seed) + excluded.suffix
     if registered in seqio.TaskRegistry.names():
         return registered
     dataset = DATASETS[name]
@@ -158,16 +164,6 @@ def examples(
         inputs, targets = render(template, sample)
         place = f"{row.index}.{number}" if number else str(row.index)
         yield {"id": f"{name}:{place}:{template.name}", "inputs": inputs, "targets": targets}
-
-
-def _suffix(max_examples: int, seed: int, excluded: Exclusions) -> str:
-    if max_examples < 1:
-        raise ValueError(f"max_examples = {max_examples}, but it must be at least 1.")
-    if seed < 0:
-        raise ValueError(f"seed = {seed}, but it must be 0 or more.")
-    parts = [f"_max{max_examples}"] if max_examples != MAX_EXAMPLES else []
-    parts += [f"_seed{seed}"] if seed else []
-    return "".join(parts) + excluded.suffix
 
 
 def _register_all() -> Iterator[str]:

@@ -115,7 +115,7 @@ class Annotation:
 
 
 def questions(annotation: Annotation) -> list[Record]:
-    """The records to annotate; of a mixture, those of each of its tasks in turn.
+    """The records to annotate; of a mixture, those of its tasks, ordered by name.
 
     Raises:
       ValueError: a task has no such split, or its source gives no TeacherData records.

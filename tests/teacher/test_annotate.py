@@ -303,7 +303,7 @@ def test_a_prompt_that_is_too_long_is_named_and_claims_no_folder(teacher, tmp_pa
     ("changes", "error", "message"),
     [
         ({"task_name": "tiny0_question"}, ValueError, "'tiny0_question'.*'tiny0_questions'"),
-        ({"task_name": "tiny0_eval"}, ValueError, "tiny0_eval is a mixture"),
+        ({"task_name": "tiny0_eval"}, ValueError, "task tiny0_.*_eval has no split 'train'"),
         ({"split": "test"}, ValueError, r"no split 'test'; it has \['train'\]"),
         ({"task_name": "tiny0_gold"}, records.RecordError, "tiny0_gold/train:0: field 'inputs'"),
         ({"checkpoint_dir": "/none"}, FileNotFoundError, "no checkpoint directory /none"),

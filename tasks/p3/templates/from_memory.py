@@ -99,9 +99,9 @@ _WIKI_QA = (
     ),
     Template(
         "found_it",
-        "I look for: {question}\nIn the article {title} I read: {sentence}\nIs that it? Answer no"
-        " or yes.",
-        "{answer}",
+        "I look for: {question}\nIn the article {title} I read: {sentence}\nIs that it? Give the"
+        " letter. {lettered_options}",
+        "{letter}",
     ),
     Template(
         "title_then_verdict",
