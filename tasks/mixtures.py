@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import seqio
 
-from teacherlm_jax.tasks import pretraining
+from teacherlm_jax.tasks import annotation_sets, pretraining
 from teacherlm_jax.tasks.evaluation import registry as evaluation_registry
 from teacherlm_jax.tasks.muffin import registry as muffin_registry
 from teacherlm_jax.tasks.p3 import registry as p3_registry
@@ -26,6 +26,7 @@ TEACHERDATA_EXAMPLES = 2_000_000
 """Of TeacherData-2M. What lies in a folder is not counted: rates are known before data is read."""
 
 MODULES = (
+    annotation_sets,
     pretraining,
     evaluation_registry,
     muffin_registry,

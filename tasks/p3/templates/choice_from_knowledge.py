@@ -143,7 +143,7 @@ _SCIQ = (
 _COPA = (
     Template(
         "connect",
-        "{premise} This {relation} is looked for: {asked}\n{options}",
+        "{premise} {asked} Connect it with one of these:\n{options}",
         "{answer}",
     ),
     Template(

@@ -143,7 +143,7 @@ _BOOLQ = (
     ),
     Template(
         "passage_says",
-        "{passage}\n\nGiven that, {question}\n{options}",
+        "{passage}\n\nGoing by that: {question}\n{options}",
         "{answer}",
     ),
     Template("letter_for_truth", "{question} {lettered_options}\n{passage}\nLetter:", "{letter}"),
@@ -228,7 +228,7 @@ _WIQA = (
     ),
     Template(
         "effect_in_words",
-        "{process}\nGiven these steps, {question} Say more, less or no effect.",
+        "{process}\nGiven these steps: {question} Say more, less or no effect.",
         "{answer}",
     ),
     Template(

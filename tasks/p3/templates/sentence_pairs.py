@@ -7,7 +7,7 @@ from teacherlm_jax.tasks.muffin.template import Template
 _CB = (
     Template(
         "speaker_believes",
-        'Somebody says: "{premise}" Do they hold that {hypothesis}?\n{options}',
+        'Somebody says: "{premise}" Do they hold this? {hypothesis}\n{options}',
         "{answer}",
     ),
     Template(
@@ -44,7 +44,7 @@ _RTE = (
     ),
     Template(
         "true_given",
-        "Suppose that this is true: {premise}\nMust then this be true: {hypothesis} Say yes or no.",
+        "Suppose that this is true: {premise}\nMust this be true then? {hypothesis}\nYes or no:",
         "{answer}",
     ),
     Template(
@@ -70,7 +70,8 @@ _ANLI = (
     ),
     Template(
         "so_is_it_true",
-        "{premise}\n\nSo is it true that {hypothesis} Answer Yes, No, or It's impossible to say.",
+        "{premise}\n\nSo is the following true? {hypothesis}\nAnswer Yes, No, or It's impossible to"
+        " say.",
         "{answer}",
     ),
     Template(
@@ -129,7 +130,8 @@ _QQP = (
     ),
     Template(
         "other_thread",
-        'Write the title of a thread beside "{question1}" Whether the two ask the same: {answer}',
+        "Write the title of a thread beside this one: {question1}\nWhether the two ask the same:"
+        " {answer}",
         "{question2}",
         is_inverted=True,
     ),

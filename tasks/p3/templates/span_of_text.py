@@ -171,7 +171,7 @@ _QUOREF = (
     ),
     Template(
         "about_title",
-        'This is from "{title}".\n{context}\nSo, {question}',
+        'This is from "{title}".\n{context}\nNow tell: {question}',
         "{answer}",
     ),
     Template(
