@@ -34,6 +34,9 @@ CORE = [
 DATA = [
     "array-record>=0.8.6",
     "clu>=0.0.12",
+    # MinHash. Its 2.0 changed the permutations, which decide what is a duplicate. It needs numpy
+    # and SciPy, which JAX brings along.
+    "datasketch>=2.0,<3",
     "grain>=0.2.18",
     # Its 0.2.3 holds protobuf code that needs protobuf >= 7.36, while Beam and XManager hold
     # protobuf at 6: `import seqio` would die in an environment that pip calls consistent.

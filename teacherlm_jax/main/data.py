@@ -18,6 +18,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("data_stats", "count tokens, truncation, packing, and epochs of a mixture"),
     "cache": ("data_cache", "write the offline cache of seqio, by Apache Beam"),
     "decontaminate": ("data_decontaminate", "find evaluation questions in training data"),
+    "deduplicate": ("data_deduplicate", "leave out rows that are nearly the same as others"),
 }
 """Name -> (module of this package, one line of help)."""
 

@@ -1,0 +1,71 @@
+"""`teacherlm data deduplicate`: rows without their near-duplicates, which name a row."""
+
+import argparse
+import json
+
+from teacherlm_jax.main import data_tasks
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Gives the parser its arguments."""
+    parser.add_argument(
+        "names",
+        nargs="+",
+        metavar="DATA",
+        help="files (JSON lines, Parquet, CSV, TSV), folders and patterns; or mixtures and tasks",
+    )
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="where the rows go")
+    parser.add_argument("--split", default="train", help="of tasks (default: train)")
+    parser.add_argument(
+        "--fields",
+        metavar="NAMES",
+        help="of rows of files that are compared, separated by commas (default: all texts)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.8,
+        metavar="SIMILARITY",
+        help="least Jaccard similarity of duplicates (0.8)",
+    )
+    parser.add_argument(
+        "--shingle", type=int, default=5, metavar="N", help="words in a row that are compared (5)"
+    )
+    parser.add_argument(
+        "--permutations", type=int, default=128, metavar="N", help="of MinHash (128)"
+    )
+    data_tasks.add_arguments(parser)
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Compares, writes and prints."""
+    from teacherlm_jax.data.deduplication import DuplicateRule
+
+    rule = DuplicateRule(flags.threshold, flags.shingle, flags.permutations)
+    data_tasks.register(flags, *flags.names)
+    from etils import epath
+
+    from teacherlm_jax.data import claim, deduplication_report, ledger
+    from teacherlm_jax.main import data_texts
+
+    sizes = data_texts.check(flags.names, flags.split)
+    settings = {name: value for name, value in vars(flags).items() if name not in _ELSEWHERE}
+    claim.claim_folder(flags.to, {**settings, "file_sizes": sizes})
+    path = epath.Path(flags.to) / deduplication_report.REPORT
+    if ledger.is_complete(path):
+        report = json.loads(ledger.read_text(path))
+        print(f"{flags.to} is done already:")
+    else:
+        fields = flags.fields.split(",") if flags.fields else None
+        report = deduplication_report.write(
+            lambda: data_texts.training_rows(flags.names, flags.split, fields), flags.to, rule
+        )
+    print(
+        f"  {report['rows']:,} rows: {report['kept']:,} kept, {report['duplicates']:,} duplicates,"
+        f" of them {report['exact']:,} with the same words\n\n"
+        f"{flags.to}/{deduplication_report.KEPT} holds rows to train on;"
+        f" {deduplication_report.DUPLICATES} says of each other one which row it is like"
+    )
+
+
+_ELSEWHERE = ("command", "to", "debug")
