@@ -160,8 +160,8 @@ class DatasetSource(seqio.DataSource):
             if self.tfds is not None:
                 return prepared_tfds.PreparedRows(self.tfds, self.slices[split])
         except prepared_tfds.NotPreparedError as error:
-            raise MissingDataError(self._how_to_get(str(error))) from None
-        raise MissingDataError(self._how_to_get(""))
+            raise MissingDataError(self.how_to_get(str(error))) from None
+        raise MissingDataError(self.how_to_get(""))
 
     def _chosen(self, split: str, rows: int) -> np.ndarray | None:
         """Places of the rows that the cap leaves, rising; None: all."""
@@ -183,7 +183,8 @@ class DatasetSource(seqio.DataSource):
                 _told.add(text)
                 logging.warning("%s", text)
 
-    def _how_to_get(self, reason: str) -> str:
+    def how_to_get(self, reason: str) -> str:
+        """What to do where the rows are not here, for an error."""
         folder = mirror.folder_of(self.name)
         ways = []
         if self.tfds is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 # Several datasets may fail at once, each in a thread of its own.
@@ -30,11 +31,18 @@ def from_generator(generate: Callable[[], Iterator[Any]], signature: Mapping[str
             with surfaced():
                 yield from generate()
         except (ValueError, OSError) as error:
-            # A copy: the traceback would keep all that its frames hold.
-            _raised.append(copy.copy(error))
+            if isinstance(error, OSError) or _is_from_here(error):
+                # A copy: the traceback would keep all that its frames hold.
+                _raised.append(copy.copy(error))
             raise
 
     return tf.data.Dataset.from_generator(watched, output_signature=dict(signature))
+
+
+def _is_from_here(error: Exception) -> bool:
+    """Whether our code raised it; what a library raises from its depths keeps its traceback."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "teacherlm_jax"
 
 
 def cause(error: BaseException) -> Exception | None:
@@ -46,6 +54,12 @@ def cause(error: BaseException) -> Exception | None:
         if str(raised) and str(raised) in text:
             return raised
     return None
+
+
+def read(dataset: Iterable[Any]) -> Iterator[Any]:
+    """Elements of a dataset; raises the error of a generator in its own words."""
+    with surfaced():
+        yield from dataset
 
 
 @contextlib.contextmanager

@@ -124,13 +124,14 @@ class Mirror:
         path = self.folder / shard.file
         data = read_verified(path, shard.bytes, shard.sha256)
         if self.format == JSONL:
-            texts = data.split(b"\n")
-            count = len(texts) - 1  # After the last line's end comes nothing.
+            # After the end of the last line comes nothing.
+            lines = data.split(b"\n")[:-1]
+            texts, count = [lines[number] for number in numbers if number < len(lines)], len(lines)
         else:
-            texts, count = _records(data, numbers if len(numbers) < shard.rows else None)
+            texts, count = _records(data, numbers)
         if count != shard.rows:
             raise MirrorError(f"{path} holds {count} rows, its manifest says {shard.rows}.")
-        return [texts[number] for number in numbers]
+        return texts
 
 
 def _numbers(low: int, high: int, place: int, chosen: np.ndarray | None) -> Sequence[int]:
@@ -141,8 +142,8 @@ def _numbers(low: int, high: int, place: int, chosen: np.ndarray | None) -> Sequ
     return (chosen[first:last] - place + low).tolist()
 
 
-def _records(data: bytes, numbers: Sequence[int] | None) -> tuple[Any, int]:
-    """Records of an ArrayRecord file by number, and how many there are."""
+def _records(data: bytes, numbers: Sequence[int]) -> tuple[list[bytes], int]:
+    """Records of an ArrayRecord file by number, and how many there are in all."""
     from array_record.python import array_record_module
 
     folder = TemporaryFolder()  # ArrayRecord's own package reads local files alone.
@@ -151,12 +152,15 @@ def _records(data: bytes, numbers: Sequence[int] | None) -> tuple[Any, int]:
     reader = array_record_module.ArrayRecordReader(str(path))
     try:
         count = reader.num_records()
-        if numbers is None:
-            return reader.read_all(), count
         within = [number for number in numbers if number < count]
-        return dict(zip(within, reader.read(within))) if within else {}, count
+        return reader.read(within) if within else [], count
     finally:
         reader.close()
+
+
+def count_rows(data: bytes, format: str) -> int:
+    """How many rows a file's bytes hold."""
+    return data.count(b"\n") if format == JSONL else _records(data, [])[1]
 
 
 def read_verified(path: epath.Path, size: int, sha256: str) -> bytes:

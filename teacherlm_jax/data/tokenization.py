@@ -7,7 +7,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from teacherlm_jax.data import seqio_cache
+from teacherlm_jax.data import generators, seqio_cache
 
 ROWS_AT_ONCE = 2048
 
@@ -36,7 +36,8 @@ def tokenized_rows(task: seqio.Task, split: str, limit: int | None = None) -> It
       A row an example; a feature that the task lacks is empty.
 
     Raises:
-      ValueError: the task has no such split, or a token that is not in its vocabulary.
+      ValueError: the task has no such split, or a token that is not in its vocabulary; or its rows
+        are not here, or malformed (`row_rendering`).
     """
     check_split(task, split)
     dataset = _dataset(task, split)
@@ -48,7 +49,7 @@ def tokenized_rows(task: seqio.Task, split: str, limit: int | None = None) -> It
     # tokenizing.
     dataset = dataset.map(lambda example: {name: example[name] for name in names})
     nothing = np.zeros((0,), np.int32)
-    for batch in dataset.ragged_batch(ROWS_AT_ONCE):
+    for batch in generators.read(dataset.ragged_batch(ROWS_AT_ONCE)):
         rows: dict[str, list[np.ndarray]] = {"inputs": [], "targets": []}
         for name in names:
             ragged = batch[name]

@@ -14,6 +14,7 @@ from teacherlm_jax.main.command_line import run_plain_command
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "list": ("data_list", "list tasks and mixtures: sizes, sources, what is here"),
     "inspect": ("data_inspect", "show samples token by token, and what carries loss"),
+    "mirror": ("data_mirror", "write a data set's rows into a folder that tasks read, hashed"),
     "import": ("data_import", "validate human annotations and mark them as TeacherData"),
     "stats": ("data_stats", "count tokens, truncation, packing, and epochs of a mixture"),
     "cache": ("data_cache", "write the offline cache of seqio, by Apache Beam"),

@@ -20,7 +20,7 @@ def is_user_error(error: Exception) -> bool:
     user's, raised it, and a plain RuntimeError where ours did. What a library raises from its
     depths is a bug, or looks like one, and keeps its traceback.
     """
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or _of_generator(error) is not None:
         return True
     if not isinstance(error, ValueError) and type(error) is not RuntimeError:
         return False
@@ -35,9 +35,17 @@ def is_user_error(error: Exception) -> bool:
 
 
 def message_of(error: Exception) -> str:
-    """The message without the lines that gin adds about its wrappers."""
+    """The message without the lines that gin adds about its wrappers, and TensorFlow about ours."""
+    error = _of_generator(error) or error
     lines = str(error).splitlines() or [type(error).__name__]
     return "\n".join(line for line in lines if not line.startswith("  In call to configurable"))
+
+
+def _of_generator(error: Exception) -> Exception | None:
+    """What one of our generators raised, where this is TensorFlow's account of it."""
+    # Whoever has run one has imported them; others are spared seqio and TensorFlow.
+    generators = sys.modules.get("teacherlm_jax.data.generators")
+    return None if generators is None else generators.cause(error)
 
 
 def complain(message: str) -> int:

@@ -1,0 +1,291 @@
+"""Rows in files that a user has, as JSON under their own names: JSON, Parquet, Arrow, CSV, TSV.
+
+Nothing is guessed: a CSV field is a text unless it is named as a whole number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import datetime
+import gzip
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from teacherlm_jax.data import row_rendering
+
+_TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), ".parquet", ".arrow")
+"""Kinds of files, by their names' ends."""
+
+_ROWS_AT_ONCE = 1024
+_MAX_CSV_FIELD = 2**27
+_LARGE_FILE_POINTER = b"version https://git-lfs"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class FileError(ValueError):
+    """A file cannot be read as what its name says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RawFileRow:
+    """A row of a file.
+
+    Attributes:
+      text: its JSON as UTF-8; where `reason` says so, or `row_rendering.parsed`, it is none.
+      where: "FILE:N": the line it begins on, or the row's number from 1 where there are no lines.
+      reason: why it cannot be JSON; "": as far as is known, it can.
+    """
+
+    text: bytes
+    where: str
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How files are read.
+
+    Attributes:
+      columns: names of the fields of CSV and TSV files without a first line that names them.
+      integers: fields of those that are whole numbers; all others are texts.
+      drop: fields that are left out, of tables of all kinds.
+    """
+
+    columns: Sequence[str] = ()
+    integers: Sequence[str] = ()
+    drop: Sequence[str] = ()
+
+
+AS_THEY_ARE = Reading()
+
+
+def kind_of(file: epath.PathLike) -> str | None:
+    """The end of a file's name that tells its kind; None: it is none of ours."""
+    name = epath.Path(file).name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def rows(file: epath.PathLike, reading: Reading = AS_THEY_ARE) -> Iterator[RawFileRow]:
+    """The rows of a file, one by one; only files ending in .json are held whole.
+
+    Raises:
+      FileError: the file is of no kind that is known, or not what its name says.
+    """
+    path = epath.Path(file)
+    kind = kind_of(path)
+    if kind is None:
+        raise FileError(f"{path}: the name ends in none of {', '.join(SUFFIXES)}; rename the file.")
+    with path.open("rb") as raw:
+        stream: Any = gzip.GzipFile(fileobj=raw) if kind.endswith(".gz") else raw
+        kind = kind.removesuffix(".gz")
+        try:
+            if kind in (".parquet", ".arrow"):
+                _check_is_no_pointer(path)
+                yield from _table(stream, path, kind, reading.drop)
+            elif kind in (".csv", ".tsv"):
+                yield from _separated(stream, path, kind, reading)
+            elif kind == ".json":
+                yield from _json(stream.read(), path)
+            else:
+                yield from _lines(stream, path)
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise FileError(f"{path}: not a whole gzip file ({error}).") from None
+
+
+def _check_is_no_pointer(path: epath.Path) -> None:
+    with path.open("rb") as stream:
+        if stream.read(len(_LARGE_FILE_POINTER)) == _LARGE_FILE_POINTER:
+            raise FileError(
+                f"{path}: only Git's pointer to the file, not the file: run `git lfs pull` in its"
+                " repository, or fetch the file itself."
+            )
+
+
+# JSON
+
+
+def _lines(lines: Iterator[bytes], path: epath.Path) -> Iterator[RawFileRow]:
+    for number, line in enumerate(lines, start=1):
+        text = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
+        if text:
+            yield RawFileRow(text, f"{path}:{number}")
+
+
+def _json(data: bytes, path: epath.Path) -> Iterator[RawFileRow]:
+    data = data.removeprefix(_BYTE_ORDER_MARK)
+    if not data.strip():
+        return
+    if data.lstrip()[:1] != b"[":
+        # Many files called .json hold an object a line.
+        lines = list(_lines(iter(data.split(b"\n")), path))
+        if len(lines) == 1 or not _is_object(lines[0].text):
+            raise FileError(
+                f"{path}: neither a list of objects nor an object a line. Where the rows stand in a"
+                " field of one object, write that field to a file of its own."
+            )
+        yield from lines
+        return
+    try:
+        values = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: not valid JSON in UTF-8 ({error}).") from None
+    for number, row in enumerate(values, start=1):
+        yield RawFileRow(row_rendering.row_text(row), f"{path}:{number}")
+
+
+def _is_object(text: bytes) -> bool:
+    with contextlib.suppress(ValueError, RecursionError):
+        return isinstance(json.loads(text), dict)
+    return False
+
+
+# CSV and TSV
+
+
+def _separated(stream: Any, path: epath.Path, kind: str, reading: Reading) -> Iterator[RawFileRow]:
+    csv.field_size_limit(_MAX_CSV_FIELD)
+    lines = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+    if kind == ".tsv":  # In the files of this trade, quotes are part of the text.
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.reader(lines, strict=True)
+    names = list(reading.columns)
+    first = 1
+    while True:
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise FileError(f"{path}:{first}: not {kind[1:].upper()} ({error}).") from None
+        where, first = f"{path}:{first}", reader.line_num + 1
+        if not values:
+            continue
+        if not names:
+            names = _checked_names(values, where, reading)
+            continue
+        yield _record(names, values, where, reading)
+
+
+def _checked_names(names: Sequence[str], where: str, reading: Reading) -> list[str]:
+    if len(set(names)) < len(names) or "" in names:
+        raise FileError(
+            f"{where}: the first line must name the fields, each once; it is {list(names)}. For a"
+            " file without such a line give --columns."
+        )
+    unknown = {*reading.integers} - {*names}
+    if unknown:
+        raise FileError(f"{where}: there is no field {sorted(unknown)[0]!r}; there are {names}.")
+    return list(names)
+
+
+def _record(
+    names: Sequence[str], values: Sequence[str], where: str, reading: Reading
+) -> RawFileRow:
+    raw = json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    if len(values) != len(names):
+        return RawFileRow(raw, where, f"{len(values)} fields; there must be {len(names)}.")
+    row: dict[str, Any] = {
+        name: value for name, value in zip(names, values) if name not in reading.drop
+    }
+    for name in reading.integers:
+        try:
+            row[name] = int(row[name])
+        except (ValueError, KeyError):
+            text = row.get(name)
+            return RawFileRow(raw, where, f"field {name!r} is {text!r:.80}, no whole number.")
+    return RawFileRow(row_rendering.row_text(row), where)
+
+
+# Parquet and Arrow
+
+
+def _table(stream: Any, path: epath.Path, kind: str, drop: Sequence[str]) -> Iterator[RawFileRow]:
+    import pyarrow
+
+    number = 0
+    try:
+        for batch in _batches(stream, kind):
+            kept = [name for name in batch.schema.names if name not in drop]
+            batch = batch.select(kept)
+            for values in _values(batch):
+                number += 1
+                where = f"{path}:{number}"
+                try:
+                    yield RawFileRow(row_rendering.row_text(_plain(values)), where)
+                except row_rendering.RowError as error:
+                    shown = repr(values)[:10_000].encode("utf-8", "backslashreplace")
+                    yield RawFileRow(shown, where, str(error))
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise FileError(f"{path}: not a whole {kind[1:]} file ({error}).") from None
+
+
+def _batches(stream: Any, kind: str) -> Iterator[Any]:
+    import pyarrow
+    import pyarrow.parquet
+
+    if kind == ".parquet":
+        yield from pyarrow.parquet.ParquetFile(stream).iter_batches(_ROWS_AT_ONCE)
+        return
+    try:
+        reader = pyarrow.ipc.open_stream(stream)
+    except pyarrow.ArrowInvalid:
+        stream.seek(0)  # Not the form that a stream has, but that of a file.
+        file = pyarrow.ipc.open_file(stream)
+        for index in range(file.num_record_batches):
+            yield file.get_batch(index)
+        return
+    yield from reader
+
+
+def _values(batch: Any) -> Iterator[Mapping[str, Any]]:
+    for first in range(0, batch.num_rows, _ROWS_AT_ONCE):
+        part = batch.slice(first, _ROWS_AT_ONCE)
+        try:
+            yield from part.to_pylist()
+        except UnicodeDecodeError:
+            for row in range(part.num_rows):
+                yield {name: _decoded(part.column(name), row) for name in part.schema.names}
+
+
+def _decoded(column: Any, row: int) -> Any:
+    """A value of a column with texts that may not be UTF-8."""
+    import pyarrow
+
+    try:
+        return column[row].as_py()
+    except UnicodeDecodeError:
+        if pyarrow.types.is_string(column.type):
+            return column.view(pyarrow.binary())[row].as_py()
+        if pyarrow.types.is_large_string(column.type):
+            return column.view(pyarrow.large_binary())[row].as_py()
+        return b"\xff (a text in here is not UTF-8)"
+
+
+def _plain(value: Any) -> Any:
+    """A value of Arrow as JSON types.
+
+    Raises:
+      RowError: there is none for it.
+    """
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise row_rendering.RowError(
+        f"{value!r:.40} is a {type(value).__name__}, for which JSON has no type: leave the field"
+        " out with --drop."
+    )
