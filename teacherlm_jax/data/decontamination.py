@@ -203,6 +203,7 @@ def dropped_row(searched: SearchedRow) -> Mapping[str, Any]:
     tasks = {question.task for match in searched.matches for question in match.questions}
     return {
         "source": row.source,
+        "is_example": row.is_example,
         "id": row.id,
         "where": row.where,
         "key": row.key,

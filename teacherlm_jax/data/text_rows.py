@@ -11,8 +11,9 @@ from typing import Any
 import seqio
 from etils import epath
 
-from teacherlm_jax.data import record_files
-from teacherlm_jax.data.row_rendering import RowError
+from teacherlm_jax.data import data_setup, generators, record_files
+from teacherlm_jax.data.rejects import Rejects
+from teacherlm_jax.data.row_rendering import RowError, parsed
 
 SUFFIXES = (*record_files.SUFFIXES, ".tsv")
 NO_TEXTS = ("id", "task", "split", "provenance")
@@ -29,6 +30,7 @@ class TextRow:
       where: file and line, or task, split and number.
       texts: by field; of a list, an entry for each.
       values: the row as JSON types.
+      is_example: whether the source is a task.
     """
 
     source: str
@@ -36,6 +38,7 @@ class TextRow:
     where: str
     texts: Mapping[str, str]
     values: Mapping[str, Any]
+    is_example: bool = False
 
     @property
     def key(self) -> str:
@@ -54,6 +57,8 @@ def of_files(
 ) -> Iterator[TextRow]:
     """Rows of files, of patterns of files or of folders, file by file.
 
+    `data_setup` says whether a malformed row is an error or is left out.
+
     Args:
       paths: JSON lines, Parquet, JSON, CSV, or TSV without a header, whose fields are called
         column_0 and so on.
@@ -65,8 +70,23 @@ def of_files(
     """
     for path in paths:
         for file in record_files.list_files(path, SUFFIXES):
-            for content, where in _read(file):
-                yield _row(content, str(file), where, fields)
+            yield from _of_file(file, fields)
+
+
+def _of_file(file: epath.Path, fields: Collection[str] | None) -> Iterator[TextRow]:
+    rejects: Rejects | None = None
+    rows = 0
+    for content, where in _read(file):
+        rows += 1
+        try:
+            yield _row(content, str(file), where, fields)
+        except RowError as error:
+            if not data_setup.skips_malformed_rows():
+                raise RowError(f"{where}: {error}") from None
+            rejects = rejects or Rejects(data_setup.rejects_dir(), file.name)
+            rejects.add(content, where, str(error))
+    if rejects is not None:
+        rejects.finish(rows)
 
 
 def _read(file: epath.Path) -> Iterator[tuple[bytes, str]]:
@@ -80,18 +100,13 @@ def _read(file: epath.Path) -> Iterator[tuple[bytes, str]]:
 
 
 def _row(content: bytes, source: str, where: str, fields: Collection[str] | None) -> TextRow:
-    try:
-        values = json.loads(content)
-    except ValueError as error:
-        raise RowError(f"{where}: not valid JSON in UTF-8 ({error}).") from None
-    if not isinstance(values, dict):
-        raise RowError(f"{where}: the row is {values!r:.80}; it must be a JSON object.")
+    values = parsed(content)
     if fields is None:
         chosen = {name: value for name, value in values.items() if name not in NO_TEXTS}
     else:
         chosen = {name: values[name] for name in fields if name in values}
         if not chosen:
-            raise RowError(f"{where}: no field {', '.join(fields)}; there are {sorted(values)}.")
+            raise RowError(f"no field {', '.join(fields)}; there are {sorted(values)}.")
     identity = values.get("id")
     name = "" if identity is None else str(identity)
     return TextRow(source, name, where, dict(_texts(chosen)), values)
@@ -121,11 +136,12 @@ def of_task(task: seqio.Task, split: str) -> Iterator[TextRow]:
     dataset = task.source.get_dataset(split=split, shuffle=False)
     with seqio.utils.map_seed_manager(0):
         dataset = task._preprocess_dataset(dataset, before_tokens(task.preprocessors))
-    for number, example in enumerate(dataset.as_numpy_iterator()):
-        values = {name: _plain(value) for name, value in example.items()}
-        texts = example_texts(values, task.output_features)
-        identity = str(values.get("id", ""))
-        yield TextRow(task.name, identity, f"{task.name}/{split}:{number}", texts, values)
+    with generators.surfaced():
+        for number, example in enumerate(dataset.as_numpy_iterator()):
+            values = {name: _plain(value) for name, value in example.items()}
+            texts = example_texts(values, task.output_features)
+            where = f"{task.name}/{split}:{number}"
+            yield TextRow(task.name, str(values.get("id", "")), where, texts, values, True)
 
 
 def before_tokens(preprocessors: Sequence[Any]) -> list[Any]:

@@ -5,7 +5,7 @@ import itertools
 import json
 from typing import Any
 
-from teacherlm_jax.main import data_tasks
+from teacherlm_jax.main import data_tasks, data_texts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: every evaluation task whose data is here)",
     )
     parser.add_argument("--to", required=True, metavar="FOLDER", help="where the reports go")
-    parser.add_argument("--split", default="train", help="of training tasks (default: train)")
+    data_texts.add_arguments(parser)
     parser.add_argument(
         "--against_split",
         default="evaluation",
@@ -36,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="question",
         metavar="FIELD",
         help="of files of questions (default: question)",
-    )
-    parser.add_argument(
-        "--fields",
-        metavar="NAMES",
-        help="of rows of training files, separated by commas (default: all that hold text)",
     )
     _add_rule(parser)
     parser.add_argument(
@@ -84,7 +79,7 @@ def run(flags: argparse.Namespace) -> None:
 
     from teacherlm_jax.data import claim, decontamination_report, ledger
     from teacherlm_jax.data.question_index import QuestionIndex
-    from teacherlm_jax.main import data_texts, evaluation_questions
+    from teacherlm_jax.main import evaluation_questions
 
     against = flags.against or [evaluation_questions.ALL]
     sizes = data_texts.check(flags.training, flags.split)
@@ -101,9 +96,8 @@ def run(flags: argparse.Namespace) -> None:
         index = QuestionIndex(questions, rule)
         if not index.entries:
             raise ValueError(f"{', '.join(against)} has no questions, so none can be found.")
-        fields = flags.fields.split(",") if flags.fields else None
         report = decontamination_report.write(
-            data_texts.training_rows(flags.training, flags.split, fields),
+            data_texts.training_rows(flags.training, flags),
             index,
             flags.to,
             searched=flags.training,

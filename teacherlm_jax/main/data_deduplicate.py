@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from teacherlm_jax.main import data_tasks
+from teacherlm_jax.main import data_tasks, data_texts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="files (JSON lines, Parquet, CSV, TSV), folders and patterns; or mixtures and tasks",
     )
     parser.add_argument("--to", required=True, metavar="FOLDER", help="where the rows go")
-    parser.add_argument("--split", default="train", help="of tasks (default: train)")
-    parser.add_argument(
-        "--fields",
-        metavar="NAMES",
-        help="of rows of files that are compared, separated by commas (default: all texts)",
-    )
+    data_texts.add_arguments(parser)
     parser.add_argument(
         "--threshold",
         type=float,
@@ -39,15 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Compares, writes and prints."""
-    from teacherlm_jax.data.deduplication import DuplicateRule
-
-    rule = DuplicateRule(flags.threshold, flags.shingle, flags.permutations)
     data_tasks.register(flags, *flags.names)
     from etils import epath
 
     from teacherlm_jax.data import claim, deduplication_report, ledger
-    from teacherlm_jax.main import data_texts
+    from teacherlm_jax.data.deduplication import DuplicateRule
 
+    rule = DuplicateRule(flags.threshold, flags.shingle, flags.permutations)
     sizes = data_texts.check(flags.names, flags.split)
     settings = {name: value for name, value in vars(flags).items() if name not in _ELSEWHERE}
     claim.claim_folder(flags.to, {**settings, "file_sizes": sizes})
@@ -56,9 +49,8 @@ def run(flags: argparse.Namespace) -> None:
         report = json.loads(ledger.read_text(path))
         print(f"{flags.to} is done already:")
     else:
-        fields = flags.fields.split(",") if flags.fields else None
         report = deduplication_report.write(
-            lambda: data_texts.training_rows(flags.names, flags.split, fields), flags.to, rule
+            lambda: data_texts.training_rows(flags.names, flags), flags.to, rule
         )
     print(
         f"  {report['rows']:,} rows: {report['kept']:,} kept, {report['duplicates']:,} duplicates,"

@@ -1,39 +1,67 @@
 """What subcommands of `teacherlm data` that compare texts take: files, and tasks or mixtures."""
 
+from __future__ import annotations
+
+import argparse
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from teacherlm_jax.data import text_rows
+if TYPE_CHECKING:
+    from teacherlm_jax.data.text_rows import TextRow
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Gives a parser --split, --fields and --malformed_rows."""
+    parser.add_argument("--split", default="train", help="of the tasks (default: train)")
+    parser.add_argument(
+        "--fields",
+        metavar="NAMES",
+        help="of rows of files, separated by commas (default: all that hold text)",
+    )
+    parser.add_argument(
+        "--malformed_rows",
+        choices=("error", "skip"),
+        default="error",
+        help="what becomes of them: an error, or left out, counted and kept beside (error)",
+    )
 
 
 def is_file(name: str) -> bool:
     """Whether a name means files: it ends as one, is a pattern, or is there."""
+    from teacherlm_jax.data import text_rows
+
     is_named_so = name.endswith(text_rows.SUFFIXES) or bool(re.search(r"[*?\[/]", name))
     return is_named_so or epath.Path(name).exists()
 
 
-def training_rows(
-    names: Sequence[str], split: str, fields: Sequence[str] | None
-) -> Iterator[text_rows.TextRow]:
+def training_rows(names: Sequence[str], flags: argparse.Namespace) -> Iterator[TextRow]:
     """Rows of files, and examples of the tasks of mixtures.
+
+    Args:
+      names: of both.
+      flags: with those of `add_arguments`, and `to`, where rows that are left out are kept.
 
     Raises:
       ValueError: no task or mixture has a name, or a task has no such split.
     """
-    from teacherlm_jax.data import pipeline
+    from teacherlm_jax.data import data_setup, pipeline, text_rows
 
+    fields = flags.fields.split(",") if flags.fields else None
+    data_setup.DataSetup(
+        malformed_rows=flags.malformed_rows, rejects_dir=f"{flags.to}/rejects"
+    ).apply()
     for name in names:
         if is_file(name):
             yield from text_rows.of_files([name], fields)
             continue
-        for task in seqio_tasks(pipeline.registered(name)):
-            yield from text_rows.of_task(task, split)
+        for task in tasks_of(pipeline.registered(name)):
+            yield from text_rows.of_task(task, flags.split)
 
 
-def seqio_tasks(provider: Any) -> list[Any]:
+def tasks_of(provider: Any) -> list[Any]:
     """The tasks of a task or mixture."""
     import seqio
 
@@ -47,7 +75,7 @@ def check(names: Sequence[str], split: str) -> dict[str, int]:
       FileNotFoundError: there is no such file.
       ValueError: no task or mixture has a name, or a task has no such split.
     """
-    from teacherlm_jax.data import pipeline, record_files
+    from teacherlm_jax.data import pipeline, record_files, text_rows
 
     sizes: dict[str, int] = {}
     for name in names:
@@ -55,7 +83,7 @@ def check(names: Sequence[str], split: str) -> dict[str, int]:
             files = record_files.list_files(name, text_rows.SUFFIXES)
             sizes |= {str(file): int(file.stat().length) for file in files}
             continue
-        for task in seqio_tasks(pipeline.registered(name)):
+        for task in tasks_of(pipeline.registered(name)):
             if split not in task.splits:
                 raise ValueError(
                     f"task {task.name} has no split {split!r}; it has {list(task.splits)}: give"

@@ -6,7 +6,8 @@ from typing import Any
 from absl import logging
 from etils import epath
 
-from teacherlm_jax.data import prompt_scaffolding, text_rows
+from teacherlm_jax.data import generators, prompt_scaffolding, text_rows
+from teacherlm_jax.data.dataset_source import MissingDataError
 from teacherlm_jax.data.question_index import EvaluationQuestion
 from teacherlm_jax.data.word_runs import normalized
 from teacherlm_jax.main import data_texts
@@ -60,7 +61,7 @@ class Questions:
     def _tasks_of(self, name: str) -> list[str]:
         from teacherlm_jax.data import pipeline
 
-        return [task.name for task in data_texts.seqio_tasks(pipeline.registered(name))]
+        return [task.name for task in data_texts.tasks_of(pipeline.registered(name))]
 
     def _of_tasks(self, names: Sequence[str], may_be_absent: bool) -> Iterator[EvaluationQuestion]:
         """Questions of tasks; those of forms of one set are read once."""
@@ -73,8 +74,9 @@ class Questions:
         for forms in same.values():
             read = _of_catalogue if forms[0] in of_catalogue else _of_ranked_task
             try:
-                yield from read(forms, self._split)
-            except FileNotFoundError as error:
+                with generators.surfaced():
+                    yield from read(forms, self._split)
+            except (FileNotFoundError, MissingDataError) as error:
                 if not may_be_absent:
                     raise
                 self.absent |= dict.fromkeys(forms, str(error))
