@@ -6,16 +6,17 @@ pyplot, no display, no file paths: the caller writes the bytes wherever it write
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import io
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from teacherlm_jax.metrics import drawing
+from teacherlm_jax.metrics.drawing import FAINT, FONT_FAMILY, INK, LINE, MUTED, PAGE
 from teacherlm_jax.students import report_view
 from teacherlm_jax.students.report_view import Arm
 
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
 
 # Colours on a light page. The groups differ in lightness too, and each has its own marker, so that
 # the charts read without colour vision.
-PAGE, INK, MUTED, LINE, FAINT = "#ffffff", "#1b1f24", "#59636e", "#d5dae0", "#dfe3e8"
 GROUP_COLOURS = {
     report_view.BASELINE: MUTED,
-    report_view.TEACHER: "#1f5fbf",
-    report_view.GOLD: "#a86800",
-    report_view.CONTROL: "#b3261e",
+    report_view.TEACHER: drawing.BLUE,
+    report_view.GOLD: drawing.OCHRE,
+    report_view.CONTROL: drawing.RED,
 }
 # What each of them becomes on a dark page.
 DARK = {
@@ -53,7 +53,6 @@ MARKERS = {
 
 # Inches; the page shows them at 100 pixels an inch, so that chart text is as large as page text.
 WIDE, NARROW = 8.6, 3.5
-FONT_FAMILY = "DejaVu Sans"
 FONT_STACK = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 # Longer curves than this are drawn as a faint line under their running mean.
 POINTS_BEFORE_SMOOTHING = 100
@@ -93,43 +92,14 @@ def charts(arms: Sequence[Arm], chance: float) -> list[Chart]:
 def _chart(name: str, draw: Callable[[bool], Figure], words: tuple[str, str]) -> Chart:
     svg = {}
     for shape in ("narrow", "wide"):
-        with _settings(f"{name}-{shape}"):
+        with drawing.settings(f"{name}-{shape}"):
             figure = draw(shape == "wide")
             light = _svg(figure)
             figure.set_layout_engine("none")  # what was laid out once stays
-            png = _png(figure) if shape == "wide" else b""
+            png = drawing.png(figure) if shape == "wide" else b""
         svg[f"{shape}_light"] = light.encode("utf-8")
         svg[f"{shape}_dark"] = _darkened(light).encode("utf-8")
     return Chart(name=name, alt=words[0], caption=words[1], png=png, svg=svg)
-
-
-@contextlib.contextmanager
-def _settings(salt: str) -> Iterator[None]:
-    """Fonts and colours for what is drawn inside; matplotlib's own settings come back after."""
-    import matplotlib
-
-    settings: dict[Any, Any] = {
-        "font.family": [FONT_FAMILY],
-        "font.size": 9,
-        "text.color": INK,
-        "axes.labelcolor": MUTED,
-        "axes.edgecolor": LINE,
-        "axes.facecolor": PAGE,
-        "figure.facecolor": PAGE,
-        "xtick.color": MUTED,
-        "ytick.color": INK,
-        "text.parse_math": False,  # an arm's name may hold a dollar sign
-        "svg.fonttype": "none",  # text stays text, in the reader's own font
-        "svg.hashsalt": salt,  # the same results give the same bytes
-    }
-    with matplotlib.rc_context(settings):
-        yield
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200)
-    return buffer.getvalue()
 
 
 def _svg(figure: Figure) -> str:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.metrics import pages
 from teacherlm_jax.students import plots, report_view
 from teacherlm_jax.students.report_schema import check_results, plain_data
 from teacherlm_jax.students.report_view import Arm
@@ -259,47 +259,14 @@ def _shortened(text: str) -> str:
     return f"{text[:LONG_EXPLANATION]}… ({len(text)} characters, whole in results.json)"
 
 
-class _Verbatim(str):
-    """Text that goes into report.md as it is."""
-
-
 def _render(name: str, context: Mapping[str, Any]) -> str:
-    """Renders a template of this package; HTML and Markdown are both escaped by default."""
-    import base64
-
-    import jinja2
-
-    markdown = name.endswith(".md.jinja")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template_text),
-        autoescape=not markdown,
-        finalize=_markdown_text if markdown else None,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        percent=report_view.percent,
-        count=report_view.count,
-        letter=lambda index: chr(ord("A") + index),
-        base64=lambda data: base64.b64encode(data).decode("ascii"),
-        verbatim=_Verbatim,
-        shortened=_shortened,
-        code_block=lambda text: _Verbatim("\n".join("    " + line for line in text.splitlines())),
-    )
-    return environment.get_template(name).render(context)
-
-
-def _template_text(name: str) -> str:
-    return (epath.resource_path("teacherlm_jax") / "students" / name).read_text(encoding="utf-8")
-
-
-def _markdown_text(value: Any) -> Any:
-    """Text on one line with Markdown's and HTML's signs escaped; what is not text as it is."""
-    if not isinstance(value, str) or isinstance(value, _Verbatim):
-        return value
-    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", re.sub(r"\s+", " ", value))
+    filters = {
+        "percent": report_view.percent,
+        "count": report_view.count,
+        "letter": lambda index: chr(ord("A") + index),
+        "shortened": _shortened,
+    }
+    return pages.render(epath.resource_path("teacherlm_jax") / "students", name, context, filters)
 
 
 def _write(path: epath.Path, text: str) -> None:
