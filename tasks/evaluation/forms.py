@@ -83,7 +83,7 @@ def add_task(asked: EvaluationSet, form: str) -> seqio.Task:
     }
     return seqio.TaskRegistry.add(
         name,
-        source=text_tasks.source(asked.definition, splits=asked.seqio_splits),
+        source=text_tasks.source(asked.definition, splits=asked.seqio_splits, keep=asked.may_have),
         output_features=text_tasks.features(add_eos=False),
         preprocessors=[
             rendered(lambda row: option_rows(name, form, asked, row), signature, name),

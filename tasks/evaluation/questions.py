@@ -54,6 +54,8 @@ class EvaluationSet:
       prefix: stands before "Q: ".
       subject: "" where the set has none.
       has: tells rows of the set among the data set's; None: all are.
+      may_have: as `has`, but told a row's JSON, and it may say yes too often: rows that it refuses
+        are not parsed. None: it is not known so cheaply.
     """
 
     name: str
@@ -64,6 +66,7 @@ class EvaluationSet:
     prefix: str = ""
     subject: str = ""
     has: Callable[[Mapping[str, Any]], bool] | None = None
+    may_have: Callable[[bytes], bool] | None = None
 
     @property
     def definition(self) -> Dataset:

@@ -5,7 +5,7 @@ See `row_rendering` for what an element holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ class DatasetSource(seqio.DataSource):
         max_examples: Mapping[str, int] | None = None,
         cap_seed: int = 0,
         cap_name: str | None = None,
+        keep: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Makes a source; looks at no file.
 
@@ -66,6 +67,8 @@ class DatasetSource(seqio.DataSource):
             the rows' places alone. A smaller part is part of a larger one.
           cap_seed: decides which rows.
           cap_name: what is hashed with the seed; None: the name.
+          keep: told a row's JSON, whether the task may want it: the others never reach TensorFlow,
+            which costs more than to read them. It is asked after the cap; None: every row.
 
         Raises:
           ValueError: a slice is none, or a cap is below 1.
@@ -75,6 +78,7 @@ class DatasetSource(seqio.DataSource):
         self.counts, self.slices = dict(counts or {}), dict(splits)
         self.max_examples = dict(max_examples or {})
         self._cap_seed, self._cap_name = cap_seed, cap_name or name
+        self.keep = keep
         for spec in self.slices.values():
             split_slices.splits_of(spec)
         for split, most in self.max_examples.items():
@@ -92,9 +96,11 @@ class DatasetSource(seqio.DataSource):
     def num_input_examples(self, split: str) -> int | None:
         """Rows of a split after its cap, counted by the mirror, else TFDS, else the public tables.
 
-        Reads no row. None: none of them knows.
+        Reads no row. None: none of them knows, or `keep` leaves rows out.
         """
         self._check_split(split)
+        if self.keep is not None:
+            return None
         found = mirror.find(self.name)
         if found is not None:
             rows: int | None = found.count(self.slices[split])
@@ -146,13 +152,13 @@ class DatasetSource(seqio.DataSource):
         if found is not None:
             self._compare_counts(split, found.counts, f"the mirror {found.folder}")
             chosen = self._chosen(split, found.count(spec))
-            return lambda: _as_columns(found.rows(spec, chosen))
+            return lambda: _as_columns(found.rows(spec, chosen), self.keep)
         rows = self._prepared(split)
         self._compare_counts(split, rows.whole_counts, f"TFDS {self.tfds}")
         chosen = self._chosen(split, rows.count) if split in self.max_examples else None
         where = f"{self.tfds} {split}"
         return lambda: _as_columns(
-            (row, index, f"{where}:{index}") for row, index in rows.read(chosen)
+            ((row, index, f"{where}:{index}") for row, index in rows.read(chosen)), self.keep
         )
 
     def _prepared(self, split: str) -> prepared_tfds.PreparedRows:
@@ -207,7 +213,11 @@ class DatasetSource(seqio.DataSource):
         )
 
 
-def _as_columns(rows: Iterator[mirror.Row]) -> Iterator[dict[str, Sequence[Any]]]:
+def _as_columns(
+    rows: Iterator[mirror.Row], keep: Callable[[bytes], bool] | None
+) -> Iterator[dict[str, Sequence[Any]]]:
+    if keep is not None:
+        rows = (row for row in rows if keep(row[0]))
     for block in mirror.blocks(rows, _ROWS_AT_ONCE):
         texts, places, names = zip(*block)
         yield {"row": texts, "index": places, "where": names}

@@ -210,6 +210,8 @@ class _Finder:
     def count(self, source: seqio.DataSource, split: str, origin: Origin) -> int | None:
         """Rows of a split after its cap, where they are known before they are read."""
         if origin.state == ABSENT and isinstance(source, DatasetSource):
+            if source.keep is not None:
+                return None
             rows = split_slices.count(source.slices[split], source.counts)
             most = source.max_examples.get(split)
             return rows if rows is None or most is None else min(rows, most)

@@ -1,18 +1,21 @@
 """Every evaluation task: its rows as written down here, its mixtures, and both evaluators."""
 
 import functools
+import json
 
 import numpy as np
 import pytest
 import seqio
 
-from teacherlm_jax import evaluation
 from teacherlm_jax.data import data_setup, default_vocabulary
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
 from teacherlm_jax.data.row_rendering import RowError, raw_row
+from teacherlm_jax.evaluation import evaluator
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import ScoringPolicy
+from teacherlm_jax.tasks import text_tasks
+from teacherlm_jax.tasks.catalogue.dataset import DATASETS
 from teacherlm_jax.tasks.evaluation import forms, mmlu, registry
 from tests import tiny_study
 from tests.tasks import catalogue_rows_a, catalogue_rows_b, catalogue_rows_evaluation
@@ -190,7 +193,7 @@ def test_features_of_the_examples_of_every_task():
 
 
 def test_every_subject_has_its_own_rows_and_words():
-    source = seqio.TaskRegistry.get("mmlu_anatomy_letters").source
+    source = text_tasks.source(DATASETS["mmlu"])
     raw_rows = [raw_row(each) for each in source.get_dataset("test").as_numpy_iterator()]
     for subject in mmlu.SUBJECTS:
         task = f"mmlu_{subject}_letters"
@@ -202,14 +205,38 @@ def test_every_subject_has_its_own_rows_and_words():
         assert len(rows) == (8 if subject == "college_physics" else 4)
 
 
+@pytest.mark.parametrize("subject", ["anatomy", "college_physics"])
+def test_the_source_of_a_subject_gives_its_rows_alone(subject):
+    source = seqio.TaskRegistry.get(f"mmlu_{subject}_letters").source
+    rows = [raw_row(each) for each in source.get_dataset("test").as_numpy_iterator()]
+    assert {row.values["subject"] for row in rows} == {subject}
+    assert len({row.index for row in rows}) == len(rows) == (2 if "physics" in subject else 1)
+    # What the mirror counts are rows of every subject.
+    assert source.num_input_examples("test") is None
+
+
+def test_rows_are_looked_at_closer_where_their_subject_cannot_be_ruled_out():
+    [asked] = [each for each in mmlu.SETS if each.subject == "college_physics"]
+    for row in (changed("mmlu"), changed("mmlu", subject=None, task="college physics")):
+        assert asked.may_have(json.dumps(row).encode())
+        assert asked.has(row)
+    of_another = changed("mmlu", subject="anatomy", question="What is college physics?")
+    assert asked.may_have(json.dumps(of_another).encode())
+    assert not asked.has(of_another)
+    assert not asked.may_have(json.dumps(changed("mmlu", subject="anatomy")).encode())
+    # So that the reader can say what is missing.
+    without = changed("mmlu", subject=None)
+    assert asked.may_have(json.dumps(without).encode()) and asked.has(without)
+
+
 @pytest.mark.parametrize("form", ["letters", "options"])
 def test_groups_are_mixtures_inside_of_mixtures(form):
-    groups = evaluation.groups_of(f"all_evaluation_{form}")
+    groups = evaluator.groups_of(f"all_evaluation_{form}")
     assert len(groups[f"mmlu_{form}"]) == 57
     assert len(groups[f"mmlu_other_{form}"]) == 14
     assert len(groups[f"paper_evaluation_{form}"]) == 61
     assert len(groups[f"all_evaluation_{form}"]) == 57 + len(GOLDEN) - 3
-    theirs = evaluation.groups_of(f"mmlu_lm_eval_{form}")
+    theirs = evaluator.groups_of(f"mmlu_lm_eval_{form}")
     assert f"mmlu_anatomy_{form}" in theirs[f"mmlu_lm_eval_stem_{form}"]
     assert f"mmlu_anatomy_{form}" in groups[f"mmlu_other_{form}"]
     assert sorted(len(tasks) for tasks in theirs.values()) == [12, 13, 13, 19, 57]
@@ -277,7 +304,7 @@ def test_both_evaluators_take_them():
     tasks = ["creak_letters", "ecqa_letters", "mmlu_college_physics_options"]
     seqio.MixtureRegistry.add(TINY, tasks, default_rate=1)
     scorer = Scorer(Decoder(MODEL), ScoringPolicy(max_length=64, bos_id=0), batch_size=8)
-    ours = evaluation.RankEvaluator(TINY, "evaluation", scorer).evaluate(random_params())
+    ours = evaluator.RankEvaluator(TINY, "evaluation", scorer).evaluate(random_params())
     counts = {task: values["questions"] for task, values in ours.items()}
     assert counts == dict(zip(tasks, [2, 1, 2]))
     plain = seqio.Evaluator(
@@ -286,7 +313,7 @@ def test_both_evaluators_take_them():
         eval_split="evaluation",
         logger_cls=(),
     )
-    score_fn = evaluation.make_score_fn(scorer, random_params())
+    score_fn = evaluator.make_score_fn(scorer, random_params())
     future, _ = plain.evaluate(compute_metrics=True, score_fn=score_fn)
     for task, values in future.result().items():
         for name, value in values.items():
