@@ -126,7 +126,7 @@ def test_a_misspelt_macro_names_the_nearest(name, given, tmp_path, capfd):
         ("quickstart", "study.Study.world", "worlds"),
         ("train", "stages.Curriculum.bosid", "bos_id"),
         ("annotate", "annotate.Annotation.seeds", "seed"),
-        ("evaluate", "evaluation.CheckpointEvaluation.batchsize", "batch_size"),
+        ("evaluate", "evaluate.CheckpointEvaluation.batchsize", "batch_size"),
         ("students", "experiment.Students.seed", "seeds"),
     ],
 )
@@ -198,7 +198,7 @@ def test_a_missing_checkpoint_and_one_of_another_model_are_named(name, given, tm
     [
         ("train", "base/stage.Stage.task_feature_lengths={'inputs': 8, 'targets': 8}", "raise"),
         ("annotate", "annotate.Annotation.max_length=60", "max_length = 60"),
-        ("evaluate", "evaluation.CheckpointEvaluation.max_length=16", "max_length = 16"),
+        ("evaluate", "evaluate.CheckpointEvaluation.max_length=16", "max_length = 16"),
     ],
 )
 def test_a_text_that_is_too_long_is_named(name, flag, message, given, tmp_path, capfd):
@@ -224,7 +224,7 @@ def test_a_text_that_is_too_long_is_named(name, flag, message, given, tmp_path, 
         ("annotate", "annotate.Annotation.bos_id=999", "bos_id = 999"),
         ("annotate", "annotate.Annotation.condition_on_answer='no'", "must be True or False"),
         ("annotate", "annotate.Annotation.input_file=''", "empty text"),
-        ("evaluate", "evaluation.CheckpointEvaluation.batch_size='a'", "must be a whole number"),
+        ("evaluate", "evaluate.CheckpointEvaluation.batch_size='a'", "must be a whole number"),
         ("students", "experiment.Students.score_max_length=10", "score_max_length = 10"),
         ("train", "BATCH_SIZE=0", "batch_size = 0"),
         ("annotate", "TASK_NAME=world0_question", "'world0_questions'"),

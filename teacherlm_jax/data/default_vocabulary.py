@@ -46,6 +46,11 @@ class DefaultVocabulary(seqio.Vocabulary):
         return self.chosen.bos_id
 
     @property
+    def prefix_id(self) -> int | None:
+        """What the model's texts begin with: the chosen vocabulary's `prefix_id`, else its BOS."""
+        return getattr(self.chosen, "prefix_id", self.chosen.bos_id)
+
+    @property
     def eos_id(self) -> int | None:
         """The chosen vocabulary's."""
         return self.chosen.eos_id
@@ -61,17 +66,27 @@ class DefaultVocabulary(seqio.Vocabulary):
         return self.chosen.pad_id
 
     @property
+    def extra_ids(self) -> int:
+        """The chosen vocabulary's."""
+        return self.chosen.extra_ids
+
+    @property
     def vocab_size(self) -> int:
         """The chosen vocabulary's."""
         return self.chosen.vocab_size
 
     @property
     def _base_vocab_size(self) -> int:
-        return self.chosen.vocab_size
+        return self.chosen._base_vocab_size
 
     def encode(self, s: Sequence[int] | str) -> Sequence[int]:
         """As the chosen vocabulary does."""
         return self.chosen.encode(s)
+
+    def encode_many(self, texts: Sequence[str]) -> list[Sequence[int]]:
+        """As the chosen vocabulary does, where it can many at once."""
+        many = getattr(self.chosen, "encode_many", None)
+        return [self.chosen.encode(text) for text in texts] if many is None else many(texts)
 
     def decode(self, ids: Iterable[int]) -> Any:
         """As the chosen vocabulary does."""

@@ -79,6 +79,7 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         self._size, self._ids, self._json = files.vocab_size, files.ids, files.json
         self._digest = hashlib.sha256(f"{self._ids} {self._json}".encode()).hexdigest()
         self._tokenizer = _tokenizer(self._json, self._directory)
+        self._prefix_id = self._ids["bos"] if files.adds_bos else None
         self._check_added_tokens(files.added_tokens)
         self._left_out = self._special_ids(files.special, eos_is_chosen=eos_id != FROM_FILES)
 
@@ -118,6 +119,15 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
     def bos_id(self) -> int | None:
         """The id of the token that may begin a text; None: there is none."""
         return self._ids["bos"]
+
+    @property
+    def prefix_id(self) -> int | None:
+        """The token that the tokenizer, as published, puts before every text; None: it puts none.
+
+        That is what the model was trained with: OPT's texts begin with `</s>`, Llama's with `<s>`;
+        BLOOM, GPT-NeoX and Qwen have no such token, whatever `bos_id` names.
+        """
+        return self._prefix_id
 
     @property
     def eos_id(self) -> int | None:

@@ -34,6 +34,7 @@ class TokenizerFiles:
       added_tokens: text -> id of the tokens beside the model's own.
       special: ids of added tokens that any file calls special.
       ids: of "bos", "eos", "pad" and "unk"; None: there is no such token.
+      adds_bos: whether the published tokenizer puts BOS before every text.
     """
 
     json: str
@@ -41,6 +42,7 @@ class TokenizerFiles:
     added_tokens: Mapping[str, int]
     special: Set[int]
     ids: Mapping[str, int | None]
+    adds_bos: bool = False
 
 
 def read(directory: epath.PathLike, arguments: Mapping[str, int | str | None]) -> TokenizerFiles:
@@ -65,6 +67,10 @@ def read(directory: epath.PathLike, arguments: Mapping[str, int | str | None]) -
 def _read(folder: epath.Path, arguments: Mapping[str, int | str | None]) -> TokenizerFiles:
     settings = {name: _read_object(folder / name) for name in (*_TOKEN_FILES, *_ID_FILES)}
     data = _read_tokenizer(folder, settings)
+    adds_bos = settings["tokenizer_config.json"].get("add_bos_token")
+    if adds_bos is None:
+        adds_bos = _begins_with_token(data.get("post_processor"))
+    data["post_processor"] = None
     lookup = _Lookup(str(folder), data, settings)
     ids = {role: lookup.special_id(role, argument) for role, argument in arguments.items()}
     special = _mark_special(data, settings, set(ids.values()))
@@ -74,7 +80,18 @@ def _read(folder: epath.Path, arguments: Mapping[str, int | str | None]) -> Toke
         added_tokens={token["content"]: token["id"] for token in data["added_tokens"]},
         special=special,
         ids=ids,
+        adds_bos=bool(adds_bos) and ids.get("bos") is not None,
     )
+
+
+def _begins_with_token(processor: Any) -> bool:
+    """Whether a tokenizer.json's post-processor is a template that puts a token before a text."""
+    if not isinstance(processor, dict):
+        return False
+    if processor.get("type") == "Sequence":
+        return any(map(_begins_with_token, processor.get("processors", ())))
+    template = processor.get("single") if processor.get("type") == "TemplateProcessing" else ()
+    return any("SpecialToken" in piece for piece in (template or ())[:1])
 
 
 def _read_object(path: epath.Path) -> dict[str, Any]:
@@ -108,7 +125,7 @@ def _read_tokenizer(folder: epath.Path, settings: Settings) -> dict[str, Any]:
             "AutoTokenizer.from_pretrained(...).save_pretrained(...)."
         )
     data["added_tokens"] = data.get("added_tokens") or []
-    data.update(truncation=None, padding=None, post_processor=None)
+    data.update(truncation=None, padding=None)
     if "dropout" in data["model"]:
         data["model"]["dropout"] = None
     return data

@@ -10,10 +10,10 @@ def run() -> None:
     """Evaluates and prints the metrics."""
     from etils import epath
 
-    from teacherlm_jax import evaluation
+    from teacherlm_jax.evaluation import evaluate
     from teacherlm_jax.main import gin_setup, saved
 
-    result = gin_setup.bound(evaluation.evaluate_checkpoint)()
+    result = gin_setup.bound(evaluate.evaluate_checkpoint)()
     saved.save_configuration(epath.Path(result["file"]).parent)
     print()
     for model in result["models"]:

@@ -103,7 +103,7 @@ class Scorer:
           ValueError: naming the question, its numbers and what to change.
         """
         for question in questions:
-            self._split(question)
+            self.cut(question)
 
     def score(
         self, params: Any, questions: Sequence[Question], progress: Progress | None = None
@@ -156,7 +156,7 @@ class Scorer:
     def _score(
         self, params: Any, questions: Sequence[Question], progress: Progress | None, stacked: bool
     ) -> list[list[QuestionScore]]:
-        splits = [self._split(question) for question in questions]
+        splits = [self.cut(question) for question in questions]
         unconditional = self._unconditional(params, splits, stacked)
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for numbers, values_SBO, greedy_SBO in self._results(params, splits, stacked):
@@ -194,7 +194,7 @@ class Scorer:
             return None
         options = sorted({option for question in splits for option in question.options})
         asked = [
-            self._split(Question("without a prompt", prompt, options[start : start + _TOGETHER]))
+            self.cut(Question("without a prompt", prompt, options[start : start + _TOGETHER]))
             for start in range(0, len(options), _TOGETHER)
         ]
         known: list[dict[tuple[int, ...], float]] = []
@@ -208,7 +208,12 @@ class Scorer:
             for of_option in known
         ]
 
-    def _split(self, question: Question) -> split.Split:
+    def cut(self, question: Question) -> split.Split:
+        """The question as it is scored: with BOS, and cut where it is too long.
+
+        Raises:
+          ValueError: it cannot be scored; names the question, its numbers and what to change.
+        """
         where = f"question {question.question_id!r}"
         result = split.split_question(
             question.prompt_tokens,

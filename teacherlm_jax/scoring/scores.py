@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Hashable, Sequence
 
-from teacherlm_jax.scoring import split
+from teacherlm_jax.scoring import boundary, split
 
 NORMALISATIONS = ("sum", "tokens", "bytes", "characters", "unconditional")
 """What a log-likelihood is divided by, or lessened by, before options are ranked.
@@ -29,6 +29,7 @@ class ScoringPolicy:
         more than this, in nats: there, rounding in another batch shape may turn the ranking.
       unconditional_prompt: tokens after which options are scored once more; (): after BOS alone.
         None: they are not, and there is no "unconditional".
+      boundary: how texts are cut into prompt and option, one of `boundary.RULES`.
     """
 
     max_length: int
@@ -37,6 +38,7 @@ class ScoringPolicy:
     truncation: str = "error"
     near_tie: float = 1e-4
     unconditional_prompt: tuple[int, ...] | None = None
+    boundary: str = "apart"
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
@@ -48,6 +50,11 @@ class ScoringPolicy:
             raise ValueError(
                 f"ScoringPolicy.truncation = {self.truncation!r}, but it must be one of "
                 f"{split.TRUNCATIONS}."
+            )
+        if self.boundary not in boundary.RULES:
+            raise ValueError(
+                f"ScoringPolicy.boundary = {self.boundary!r}, but it must be one of "
+                f"{boundary.RULES}."
             )
         if self.normalisation == "unconditional" and self.unconditional_prompt is None:
             raise ValueError(

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 from etils import epath
 
-from teacherlm_jax import evaluation
 from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import claim, ledger, pipeline
 from teacherlm_jax.data.records import TeacherDataRecord
 from teacherlm_jax.data.whole_numbers import check_whole
+from teacherlm_jax.evaluation import evaluator as evaluator_lib
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params
@@ -267,10 +267,10 @@ def _train(
     return stage_run.run(run, batches_lib.ReplicaBatches(replicas), lambda: start_params)
 
 
-def _evaluators(students: Students, subject: Subject) -> dict[str, evaluation.RankEvaluator]:
+def _evaluators(students: Students, subject: Subject) -> dict[str, evaluator_lib.RankEvaluator]:
     scorer = make_scorer(students)
     return {
-        split: evaluation.RankEvaluator(subject.evaluation, split, scorer)
+        split: evaluator_lib.RankEvaluator(subject.evaluation, split, scorer)
         for split in ("validation", "test")
     }
 
@@ -281,14 +281,14 @@ def make_scorer(students: Students) -> Scorer:
     return Scorer(Decoder(students.model), policy, batch_size=students.score_batch_size)
 
 
-def by_type(metrics: evaluation.Metrics) -> dict[str, float]:
+def by_type(metrics: evaluator_lib.Metrics) -> dict[str, float]:
     """Accuracy of each question type; task names read NAME_TYPE_eval."""
     return {task.split("_")[-2]: values["accuracy"] for task, values in metrics.items()}
 
 
 def _outcome(
     students: Students,
-    evaluators: Mapping[str, evaluation.RankEvaluator],
+    evaluators: Mapping[str, evaluator_lib.RankEvaluator],
     result: stage_run.StageResult,
     data: _Data,
 ) -> dict[str, Any]:
@@ -301,9 +301,9 @@ def _outcome(
     runs = [
         {
             "seed": seed,
-            "accuracy": evaluation.mean_accuracy(metrics["test"][index]),
+            "accuracy": evaluator_lib.mean_accuracy(metrics["test"][index]),
             "by_type": by_type(metrics["test"][index]),
-            "validation": evaluation.mean_accuracy(metrics["validation"][index]),
+            "validation": evaluator_lib.mean_accuracy(metrics["validation"][index]),
         }
         for index, seed in enumerate(students.seeds)
     ]

@@ -8,9 +8,9 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax import evaluation
 from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.data import ledger, records
+from teacherlm_jax.evaluation import evaluator as evaluator_lib
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.students import experiment, report, results
 from teacherlm_jax.students.subject import Subject
@@ -198,8 +198,8 @@ def _first_seconds(path: epath.Path, seconds: float) -> float:
 
 def _base_accuracy(subject: Subject, students: experiment.Students) -> dict[str, float]:
     scorer = experiment.make_scorer(students)
-    evaluator = evaluation.RankEvaluator(subject.base_evaluation, "test", scorer)
+    evaluator = evaluator_lib.RankEvaluator(subject.base_evaluation, "test", scorer)
     mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
     start = restore.load(students.start_checkpoint_dir, students.model, mesh)
     metrics = evaluator.evaluate(start.params)
-    return {**experiment.by_type(metrics), "mean": evaluation.mean_accuracy(metrics)}
+    return {**experiment.by_type(metrics), "mean": evaluator_lib.mean_accuracy(metrics)}

@@ -377,3 +377,19 @@ def test_threads_and_forks_share_it_without_a_warning(folders):
     )
     assert done.returncode == 0, done.stderr
     assert "parallelism" not in done.stderr
+
+
+def test_the_token_before_a_text_is_what_transformers_puts_there(vocabularies, tmp_path):
+    for family, vocabulary in vocabularies.items():
+        folder = tiny_tokenizers.FAMILIES[family](tmp_path / family)
+        theirs = transformers.AutoTokenizer.from_pretrained(folder)("a").input_ids
+        expected = theirs[0] if len(theirs) > len(vocabulary.encode("a")) else None
+        assert vocabulary.prefix_id == expected, family
+    assert vocabularies["opt"].prefix_id == vocabularies["opt"].eos_id
+    assert vocabularies["bloom"].prefix_id is None
+
+
+def test_many_texts_are_encoded_as_each_alone(vocabularies):
+    texts = ["", "The answer is (A).", "süß </s>", " otter"]
+    for vocabulary in vocabularies.values():
+        assert vocabulary.encode_many(texts) == [list(vocabulary.encode(text)) for text in texts]

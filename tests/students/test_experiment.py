@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from jax import monitoring
 
-from teacherlm_jax import evaluation
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.data import batches, claim, ledger
+from teacherlm_jax.evaluation import evaluate
 from teacherlm_jax.students import experiment
 from teacherlm_jax.training import stage_run
 from teacherlm_jax.training.optimizer import AdamW
@@ -171,12 +171,12 @@ def test_what_is_kept_is_what_the_checkpoint_scores(whole, tmp_path, arm):
     written = json.loads(ledger.read_text(folder(whole.settings, arm) / "evaluation.json"))
     assert written == result
     for split, key in (("test", "accuracy"), ("validation", "validation")):
-        checked = evaluation.evaluate_checkpoint(
-            evaluation.CheckpointEvaluation(
+        checked = evaluate.evaluate_checkpoint(
+            evaluate.CheckpointEvaluation(
                 str(folder(whole.settings, arm) / "checkpoints"),
-                MODEL,
                 "tiny0_eval",
                 str(tmp_path / split),
+                MODEL,
                 split=split,
                 max_length=64,
             )

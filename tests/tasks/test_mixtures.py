@@ -4,8 +4,8 @@ import gin
 import pytest
 import seqio
 
-from teacherlm_jax import evaluation
 from teacherlm_jax.data import data_setup, default_vocabulary
+from teacherlm_jax.evaluation import evaluate
 from teacherlm_jax.main import config, gin_setup
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.tasks import mixtures
@@ -138,8 +138,8 @@ def test_commands_set_up_their_data_before_anything_else(tmp_path):
         (stages.train, stages.Curriculum([stage], there, model, data=_Setup())),
         (annotate.annotate, annotate.Annotation(none, there, there, model, data=_Setup())),
         (
-            evaluation.evaluate_checkpoint,
-            evaluation.CheckpointEvaluation(there, model, none, there, data=_Setup()),
+            evaluate.evaluate_checkpoint,
+            evaluate.CheckpointEvaluation(there, none, there, model, data=_Setup()),
         ),
     ]
     for function, settings in calls:

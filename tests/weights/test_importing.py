@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from teacherlm_jax import evaluation
 from teacherlm_jax.checkpoints import manager, restore
+from teacherlm_jax.evaluation import evaluate
 from teacherlm_jax.main import gin_setup
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.parameters import paths
@@ -169,12 +169,12 @@ def test_training_starts_from_it(imported, source, tmp_path):
 def test_it_is_evaluated(imported, tmp_path):
     study = tiny_study.TinyStudy(7)
     assert tiny_study.vocabulary().vocab_size <= imported[0].config.vocab_size
-    result = evaluation.evaluate_checkpoint(
-        evaluation.CheckpointEvaluation(
+    result = evaluate.evaluate_checkpoint(
+        evaluate.CheckpointEvaluation(
             str(imported[0].checkpoint_dir),
-            imported[0].config,
             study.evaluation,
             str(tmp_path / "out"),
+            imported[0].config,
             max_length=60,
             batch_size=64,
             mesh=ONE,

@@ -1,0 +1,1 @@
+"""Rank classification of checkpoints: seqio's tasks, the scorer, receipts and reports, wired."""

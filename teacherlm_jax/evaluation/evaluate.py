@@ -1,0 +1,227 @@
+"""`teacherlm evaluate`: a checkpoint, ours or Hugging Face's, on tasks of rank classification."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+from jax.sharding import Mesh
+
+from teacherlm_jax.checkpoints import restore
+from teacherlm_jax.data import claim, data_setup, ledger, pipeline
+from teacherlm_jax.evaluation.evaluator import (
+    Metrics,
+    RankEvaluator,
+    groups_of,
+    mean_accuracy,
+)
+from teacherlm_jax.models.config import DecoderConfig
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.partitioning import hosts
+from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.scoring import clean_subset as clean_lib
+from teacherlm_jax.scoring.averages import averages
+from teacherlm_jax.scoring.rank import Scorer
+from teacherlm_jax.scoring.scores import ScoringPolicy
+from teacherlm_jax.weights import accounting, catalogue, directory, load
+
+FROM_VOCABULARY = "vocabulary"
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointEvaluation:
+    """What is evaluated, and on what.
+
+    Attributes:
+      checkpoint_dir: a `checkpoints` folder, whose newest checkpoint is taken, or a Hugging Face
+        directory with config.json and safetensors.
+      mixture_or_task_name: rank-classification tasks.
+      output_dir: where `evaluation.json` goes; a folder for each checkpoint folder.
+      model: the model's configuration; None: as the checkpoint says.
+      split: of every task.
+      bos_id: token before every prompt; None: none; "vocabulary": what the vocabulary says that
+        the model's texts begin with.
+      max_length: most tokens of prompt and option; longer ones are an error, or cut.
+      truncation: "error", or "left" to cut the prompt's first tokens, which is counted.
+      boundary: "apart" or "joint", see `scoring.boundary`.
+      normalisation: what options are ranked by in the headline, see `scores.NORMALISATIONS`; all
+        of them are reported.
+      unconditional_prompt: text after which options are scored once more; "": after BOS, or where
+        there is none after the token that the vocabulary begins or ends texts with; None: they
+        are not.
+      batch_size: questions that are scored together; does not change the result.
+      mesh: sizes of the mesh axes. Replicas are scored together on one device.
+      data: what tasks over public data read when their data is read; None: as the process has it.
+      clean_subset: a clean_subset.json of `teacherlm data decontaminate`: accuracies are told for
+        its questions as well; None: for all questions alone.
+    """
+
+    checkpoint_dir: str
+    mixture_or_task_name: str
+    output_dir: str
+    model: DecoderConfig | None = None
+    split: str = "test"
+    bos_id: int | str | None = FROM_VOCABULARY
+    max_length: int = 128
+    truncation: str = "error"
+    boundary: str = "apart"
+    normalisation: str = "sum"
+    unconditional_prompt: str | None = ""
+    batch_size: int = 128
+    mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
+    data: data_setup.DataSetup | None = None
+    clean_subset: str | None = None
+
+    def policy(self) -> ScoringPolicy:
+        """How options are scored. The data must be set up, as the vocabulary is asked.
+
+        Raises:
+          ValueError: a setting is impossible.
+        """
+        vocabulary = pipeline.vocabulary(self.mixture_or_task_name)
+        bos_id = self.bos_id
+        if bos_id == FROM_VOCABULARY:
+            bos_id = getattr(vocabulary, "prefix_id", vocabulary.bos_id)
+        if isinstance(bos_id, str):
+            raise ValueError(
+                f"bos_id = {bos_id!r}, but it must be a token id, None, or {FROM_VOCABULARY!r}."
+            )
+        without: tuple[int, ...] | None = None
+        if self.unconditional_prompt is not None:
+            without = tuple(vocabulary.encode(self.unconditional_prompt))
+            if not without and bos_id is None:
+                # As lm-evaluation-harness does for an empty context.
+                first = [i for i in (vocabulary.bos_id, vocabulary.eos_id) if i is not None]
+                without = tuple(first[:1]) or None
+        return ScoringPolicy(
+            max_length=self.max_length,
+            bos_id=bos_id,
+            truncation=self.truncation,
+            boundary=self.boundary,
+            normalisation=self.normalisation,
+            unconditional_prompt=without,
+        )
+
+    def shown(self, policy: ScoringPolicy) -> dict[str, Any]:
+        """What is told of it beside its numbers."""
+        shown = {
+            "mixture_or_task_name": self.mixture_or_task_name,
+            "split": self.split,
+            "scoring": json.loads(json.dumps(dataclasses.asdict(policy))),
+        }
+        if self.clean_subset is not None:
+            shown["clean_subset"] = self.clean_subset
+        return shown
+
+
+def is_hugging_face(path: epath.PathLike) -> bool:
+    """Whether a folder holds a public checkpoint, not ours."""
+    return (epath.Path(path) / "config.json").exists()
+
+
+def saved_model(path: epath.PathLike) -> DecoderConfig:
+    """The configuration of a checkpoint, ours or Hugging Face's; reads no parameters.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged, or of a family that is not known.
+    """
+    if is_hugging_face(path):
+        return catalogue.read_config(epath.Path(path))[1]
+    return restore.saved_model(path)
+
+
+def load_model(path: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> restore.LoadedModel:
+    """The parameters of a checkpoint, ours or Hugging Face's, on a mesh.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged, or of another model.
+    """
+    if not is_hugging_face(path):
+        return restore.load(path, model, mesh)
+    folder = epath.Path(path)
+    family, found = catalogue.read_config(folder)
+    different = catalogue.unlike(found, model)
+    if different:
+        raise ValueError(
+            f"{folder} is of another model than the configuration: they differ in "
+            f"{', '.join(different)}. Leave the model out, so that its config.json counts."
+        )
+    matched = accounting.match(directory.open_directory(folder), family, model, folder)
+    params = load.load_params(matched, model, mesh)
+    return restore.LoadedModel(params, None, 0, folder)
+
+
+def _with_averages(metrics: Metrics, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    found = averages(metrics, groups)
+    told: dict[str, Any] = {
+        "accuracy": mean_accuracy(metrics),
+        "metrics": metrics,
+        "averages": {name: dataclasses.asdict(value) for name, value in found.items()},
+    }
+    if clean := clean_lib.as_metrics(metrics):
+        left = {name: [task for task in tasks if task in clean] for name, tasks in groups.items()}
+        of_groups = averages(clean, {name: tasks for name, tasks in left.items() if tasks})
+        told["clean_accuracy"] = mean_accuracy(clean)
+        told["clean_averages"] = {n: dataclasses.asdict(value) for n, value in of_groups.items()}
+    return told
+
+
+def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
+    """Evaluates a checkpoint, or each replica of it, and writes the metrics.
+
+    Returns:
+      {"step", "models": [{"replica", "accuracy", "metrics", "averages"}], "file", ...}: `averages`
+      has those of the mixture and of the mixtures inside of it.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      ValueError: it is damaged or of another model, a prompt is too long, or the folder holds
+        something else.
+    """
+    hosts.check_alone("an evaluation")
+    if settings.data is not None:
+        settings.data.apply()
+    policy = settings.policy()
+    model = settings.model or saved_model(settings.checkpoint_dir)
+    pipeline.check_vocabulary(settings.mixture_or_task_name, model.vocab_size, policy.bos_id)
+    replicas = None
+    if not is_hugging_face(settings.checkpoint_dir):
+        replicas = restore.replicas(settings.checkpoint_dir, model)
+    mesh = mesh_lib.make_mesh(
+        settings.mesh if replicas is None else mesh_lib.MeshConfig(device_count=1)
+    )
+    scorer = Scorer(Decoder(model), policy, batch_size=settings.batch_size, mesh=mesh)
+    evaluator = RankEvaluator(
+        settings.mixture_or_task_name,
+        settings.split,
+        scorer,
+        description="evaluate",
+        clean_subset=settings.clean_subset,
+    )
+    loaded = load_model(settings.checkpoint_dir, model, mesh)
+    shown = settings.shown(policy)
+    # Another checkpoint's numbers, or a student's own, are not to be written over.
+    claim.claim_folder(settings.output_dir, {"checkpoint_dir": str(loaded.path.parent), **shown})
+    models: list[tuple[int | None, Metrics]]
+    if loaded.replicas is None:
+        models = [(None, evaluator.evaluate(loaded.params, loaded.step))]
+    else:
+        models = [*enumerate(evaluator.evaluate_stacked(loaded.params, loaded.step))]
+    path = epath.Path(settings.output_dir) / "evaluation.json"
+    groups = groups_of(settings.mixture_or_task_name)
+    result = {
+        "checkpoint": str(loaded.path),
+        "step": loaded.step,
+        **shown,
+        "models": [
+            {"replica": replica, **_with_averages(metrics, groups)} for replica, metrics in models
+        ],
+    }
+    ledger.remove(path)
+    ledger.write_whole(path, json.dumps(result, indent=2) + "\n")
+    return {**result, "file": str(path)}
