@@ -162,8 +162,7 @@ def _split_of(file: epath.Path, root: epath.Path) -> str:
 def _name(file: epath.Path, root: epath.Path) -> str:
     stem = _SHARD.sub("", file.name.removesuffix(_end_of(file) or ""))
     words = [part for part in (*file.relative_to(root).parent.parts, stem) if part]
-    words = [_SPLIT.sub("", word) for word in words]
-    told = [word for word in words if not _SAY_NOTHING.fullmatch(word.lower())]
+    told = [_SPLIT.sub("", word) for word in words if not _SAY_NOTHING.fullmatch(word.lower())]
     return re.sub(r"[^\w.]+", "_", "_".join(told) or root.name)
 
 
