@@ -91,6 +91,7 @@ setuptools.setup(
             "gin_configs/*.gin",
             "gin_configs/**/*.gin",
             "data/*.jinja",
+            "scoring/*.jinja",
             "students/*.jinja",
         ]
     },

@@ -1,4 +1,8 @@
-"""The report of an evaluation: results.json, report.md, report.html and the charts."""
+"""The report of an evaluation: results.json, report.md, report.html and the charts as PNGs.
+
+report.html stands alone: its charts are inside it, it loads nothing from elsewhere, and everything
+that a model or a data set wrote is escaped.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,13 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.data import ledger
+from teacherlm_jax.metrics import pages
+from teacherlm_jax.scoring import plots, report_view
 from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.results import Results
+
+# Longer tables of tasks are folded in the page: the charts show the same.
+FOLDED_ROWS = 30
 
 
 def write(
@@ -22,6 +31,8 @@ def write(
 ) -> epath.Path:
     """Writes the report of one model; files of an earlier report are written over.
 
+    results.json comes first, so that a mistake in drawing costs no figures.
+
     Args:
       results: of `results.summarize`.
       receipts: what it summarized; the page shows some of them.
@@ -31,11 +42,109 @@ def write(
 
     Returns:
       The path of report.html.
+
+    Raises:
+      ValueError: the receipts are not those of the results.
+      TypeError: details hold something that JSON cannot.
     """
     folder = epath.Path(folder)
-    told = {"title": title, "details": dict(details or {}), **results.as_json()}
+    details = {"checkpoint_digest": results.checkpoint_digest, **(details or {})}
+    told = {"title": title, "details": details, **results.as_json()}
     _write(folder / "results.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    _check(results, receipts)
+    charts = {
+        "accuracies": plots.accuracies(results),
+        "reliabilities": plots.reliabilities(results),
+        "confusions": plots.confusions(results),
+    }
+    names = {f"{chart.name}.png" for several in charts.values() for chart in several}
+    for path in ledger.list_complete(folder, "*.png"):
+        # Of an earlier report that had more of them.
+        if path.name not in names and path.name.startswith(plots.NAMES):
+            ledger.remove(path)
+    for several in charts.values():
+        for chart in several:
+            _write(folder / f"{chart.name}.png", chart.png)
+    context = {
+        "title": title,
+        "details": report_view.pairs(details),
+        "mistakes": report_view.mistakes(results, receipts),
+        "of_a_task": report_view.OF_A_TASK,
+        **charts,
+        **_tables(results),
+    }
+    for name in ("report.md", "report.html"):
+        _write(folder / name, _render(name, context))
     return folder / "report.html"
+
+
+def _tables(results: Results) -> dict[str, Any]:
+    averages = report_view.average_rows(results)
+    tasks = report_view.task_rows(results)
+    others = report_view.others(results)
+    words = report_view.NORMALISATION_WORDS
+    average_columns = {
+        "name": "",
+        "parts": "tasks",
+        "questions": "questions",
+        "accuracy": f"accuracy ({words[results.headline]})",
+        "macro": "mean over tasks",
+        "chance": "chance",
+        "calibration": "calibration error",
+        "near_ties": "near-ties",
+        "truncated": "cut",
+    }
+    task_columns = {
+        "name": "task",
+        "questions": "questions",
+        "accuracy": words[results.headline],
+    }
+    last_columns = {"chance": "chance", "near_ties": "near-ties", "truncated": "cut"}
+    normalisation_columns = {
+        "name": "log-likelihood",
+        "headline": "",
+        "lm_eval": "in lm-eval",
+        "accuracy": "accuracy",
+        "macro": "mean over tasks",
+        "ties": "ties",
+        "near_ties": "near-ties",
+    }
+    return {
+        "finding": report_view.finding(results),
+        "notes": report_view.notes(results),
+        "average_header": list(average_columns.values()),
+        "average_rows": [[row[key] for key in average_columns] for row in averages],
+        "task_header": [*task_columns.values()]
+        + [words[name] for name in others]
+        + [*last_columns.values()],
+        "task_rows": [
+            [row[key] for key in task_columns] + row["others"] + [row[key] for key in last_columns]
+            for row in tasks
+        ],
+        "normalisation_header": list(normalisation_columns.values()),
+        "normalisation_rows": [
+            [row[key] for key in normalisation_columns]
+            for row in report_view.normalisation_rows(results)
+        ],
+        "folded": len(tasks) > FOLDED_ROWS,
+    }
+
+
+def _check(results: Results, receipts: Sequence[Receipt]) -> None:
+    questions = sum(whole.questions for whole in results.overall)
+    digests = {one.checkpoint_digest for one in receipts}
+    if len(receipts) != questions or digests != {results.checkpoint_digest}:
+        raise ValueError(
+            f"{len(receipts)} receipts of the checkpoints {sorted(digests)}, but the results are of"
+            f" {questions} questions and {results.checkpoint_digest!r}: give the receipts that were"
+            " summarized. The results as given are written."
+        )
+
+
+def _render(name: str, context: Mapping[str, Any]) -> str:
+    folder = epath.resource_path("teacherlm_jax") / "scoring"
+    filters = {"percent": report_view.percent, "shortened": report_view.shortened}
+    return pages.render(folder, f"{name}.jinja", context, filters)
 
 
 def _write(path: epath.Path, content: bytes | str) -> None:
