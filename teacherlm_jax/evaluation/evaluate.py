@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
-from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.data import claim, data_setup, ledger, pipeline
@@ -26,7 +25,7 @@ from teacherlm_jax.scoring import clean_subset as clean_lib
 from teacherlm_jax.scoring.averages import averages
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import ScoringPolicy
-from teacherlm_jax.weights import accounting, catalogue, directory, load
+from teacherlm_jax.weights.any_checkpoint import is_hugging_face, load_model, saved_model
 
 FROM_VOCABULARY = "vocabulary"
 
@@ -115,45 +114,6 @@ class CheckpointEvaluation:
         if self.clean_subset is not None:
             shown["clean_subset"] = self.clean_subset
         return shown
-
-
-def is_hugging_face(path: epath.PathLike) -> bool:
-    """Whether a folder holds a public checkpoint, not ours."""
-    return (epath.Path(path) / "config.json").exists()
-
-
-def saved_model(path: epath.PathLike) -> DecoderConfig:
-    """The configuration of a checkpoint, ours or Hugging Face's; reads no parameters.
-
-    Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is damaged, or of a family that is not known.
-    """
-    if is_hugging_face(path):
-        return catalogue.read_config(epath.Path(path))[1]
-    return restore.saved_model(path)
-
-
-def load_model(path: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> restore.LoadedModel:
-    """The parameters of a checkpoint, ours or Hugging Face's, on a mesh.
-
-    Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is damaged, or of another model.
-    """
-    if not is_hugging_face(path):
-        return restore.load(path, model, mesh)
-    folder = epath.Path(path)
-    family, found = catalogue.read_config(folder)
-    different = catalogue.unlike(found, model)
-    if different:
-        raise ValueError(
-            f"{folder} is of another model than the configuration: they differ in "
-            f"{', '.join(different)}. Leave the model out, so that its config.json counts."
-        )
-    matched = accounting.match(directory.open_directory(folder), family, model, folder)
-    params = load.load_params(matched, model, mesh)
-    return restore.LoadedModel(params, None, 0, folder)
 
 
 def _with_averages(metrics: Metrics, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
