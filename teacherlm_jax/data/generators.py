@@ -31,7 +31,7 @@ def from_generator(generate: Callable[[], Iterator[Any]], signature: Mapping[str
             with surfaced():
                 yield from generate()
         except (ValueError, OSError) as error:
-            if isinstance(error, OSError) or _is_from_here(error):
+            if isinstance(error, OSError) or _is_ours(error):
                 # A copy: the traceback would keep all that its frames hold.
                 _raised.append(copy.copy(error))
             raise
@@ -39,10 +39,11 @@ def from_generator(generate: Callable[[], Iterator[Any]], signature: Mapping[str
     return tf.data.Dataset.from_generator(watched, output_signature=dict(signature))
 
 
-def _is_from_here(error: Exception) -> bool:
-    """Whether our code raised it; what a library raises from its depths keeps its traceback."""
+def _is_ours(error: Exception) -> bool:
+    """Whether it is made by our code; what a library raises from its depths keeps its traceback."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == "teacherlm_jax"
+    modules = (type(error).__module__, str(frame.f_globals.get("__name__")))
+    return any(module.partition(".")[0] == "teacherlm_jax" for module in modules)
 
 
 def cause(error: BaseException) -> Exception | None:

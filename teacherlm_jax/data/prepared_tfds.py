@@ -168,7 +168,7 @@ def plain(value: Any) -> Any:
         return plain(value.to_list())
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype.kind == "f" and value.dtype.itemsize < 8:
-            value = np.vectorize(lambda number: float(str(number)), otypes=[float])(value)
+            value = np.asarray(value).astype(str).astype(np.float64)
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
