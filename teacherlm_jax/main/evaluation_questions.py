@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from absl import logging
 from etils import epath
 
 from teacherlm_jax.data import generators, prompt_scaffolding, text_rows
@@ -79,8 +78,7 @@ class Questions:
             except (FileNotFoundError, MissingDataError) as error:
                 if not may_be_absent:
                     raise
-                self.absent |= dict.fromkeys(forms, str(error))
-                logging.warning("%s: not here, so not searched for.", ", ".join(forms))
+                self.absent |= dict.fromkeys(forms, str(error).partition("\n")[0])
 
     def _of_file(self, name: str) -> Iterator[EvaluationQuestion]:
         task = epath.Path(name).stem
