@@ -239,11 +239,11 @@ def _matrix(axes: Axes, place: Places) -> None:
         fontsize=fontsize,
     )
     axes.tick_params(length=0, labelcolor=INK)
-    axes.set_xlabel("chosen")
+    axes.set_xlabel(f"chosen, of {total:,} questions")
     axes.set_ylabel("right")
     axes.spines[:].set_visible(False)
     axes.set_title(
-        f"{place.options} options, {total:,} questions: bias {place.bias:.1f}",
+        f"{place.options} options: bias {place.bias:.1f}",
         loc="left",
         fontsize=9.5,
         fontweight="bold",

@@ -7,14 +7,14 @@ that a model or a data set wrote is escaped.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
 from teacherlm_jax.data import ledger
 from teacherlm_jax.metrics import pages
-from teacherlm_jax.scoring import plots, report_view
+from teacherlm_jax.scoring import comparison, plots, report_view
 from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.results import Results
 
@@ -70,12 +70,53 @@ def write(
         "details": report_view.pairs(details),
         "mistakes": report_view.mistakes(results, receipts),
         "of_a_task": report_view.OF_A_TASK,
+        "json_name": "results.json",
         **charts,
         **_tables(results),
     }
     for name in ("report.md", "report.html"):
         _write(folder / name, _render(name, context))
     return folder / "report.html"
+
+
+def write_comparison(
+    models: Sequence[tuple[str, Results]],
+    folder: epath.PathLike,
+    title: str = "Comparison",
+    details: Mapping[str, Any] | None = None,
+) -> epath.Path:
+    """Writes comparison.json, comparison.md and comparison.html: several models side by side.
+
+    Args:
+      models: labels, each another, and results over the same tasks, such as those of replicas.
+      folder: to write into, local or gs://; made if it is missing.
+      title: of the page.
+      details: names and values that say what was run.
+
+    Returns:
+      The path of comparison.html.
+
+    Raises:
+      ValueError: there are no models, two have one label, or they differ in what was scored.
+      TypeError: details hold something that JSON cannot.
+    """
+    compared = comparison.compare(models)
+    folder = epath.Path(folder)
+    details = dict(details or {})
+    told = {"title": title, "details": details, **compared.as_json()}
+    _write(folder / "comparison.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    context = {
+        "title": title,
+        "details": report_view.pairs(details),
+        "json_name": "comparison.json",
+        "finding": comparison.finding(compared),
+        "notes": comparison.notes(compared),
+        "header": comparison.header(compared),
+        "rows": comparison.rows(compared),
+    }
+    for name in ("comparison.md", "comparison.html"):
+        _write(folder / name, _render(name, context))
+    return folder / "comparison.html"
 
 
 def _tables(results: Results) -> dict[str, Any]:
@@ -99,7 +140,12 @@ def _tables(results: Results) -> dict[str, Any]:
         "questions": "questions",
         "accuracy": words[results.headline],
     }
-    last_columns = {"chance": "chance", "near_ties": "near-ties", "truncated": "cut"}
+    last_columns = {
+        "chance": "chance",
+        "calibration": "calibration error",
+        "near_ties": "near-ties",
+        "truncated": "cut",
+    }
     normalisation_columns = {
         "name": "log-likelihood",
         "headline": "",
@@ -143,7 +189,10 @@ def _check(results: Results, receipts: Sequence[Receipt]) -> None:
 
 def _render(name: str, context: Mapping[str, Any]) -> str:
     folder = epath.resource_path("teacherlm_jax") / "scoring"
-    filters = {"percent": report_view.percent, "shortened": report_view.shortened}
+    filters: dict[str, Callable[..., Any]] = {
+        "percent": report_view.percent,
+        "shortened": report_view.shortened,
+    }
     return pages.render(folder, f"{name}.jinja", context, filters)
 
 

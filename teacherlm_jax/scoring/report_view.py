@@ -42,16 +42,14 @@ class Option:
     """An option of a mistake.
 
     Attributes:
-      letter: its name.
-      text: its own.
+      name: its letter and its text, unless this is the letter.
       log_likelihood: summed.
       probability: percent, by softmax over the options' headline scores.
       is_right: whether it is the answer.
       is_chosen: whether it scored best.
     """
 
-    letter: str
-    text: str
+    name: str
     log_likelihood: float
     probability: float
     is_right: bool
@@ -121,7 +119,7 @@ def notes(results: Results) -> list[str]:
             )
         if whole.truncated:
             found.append(
-                f"{where}{_counted(whole.truncated, 'prompt')} too long and cut on the left,"
+                f"{where}{_counted(whole.truncated, 'prompt')} cut on the left, being too long:"
                 f" {_counted(whole.truncated_tokens, 'token')} in all."
             )
         if whole.moved:
@@ -133,8 +131,19 @@ def notes(results: Results) -> list[str]:
 
 
 def average_rows(results: Results) -> list[dict[str, Any]]:
-    """Rows of the table of averages."""
-    return [_row(summary, results) for summary in (*results.overall, *results.groups)]
+    """Rows of the table of averages; none where a task stands for itself."""
+    if len(results.tasks) == 1 and not results.groups:
+        return []
+    return [_row(summary, results) for summary in averages(results)]
+
+
+def averages(results: Results) -> list[Summary]:
+    """All tasks of a split, unless a group says the same, and the groups."""
+    groups = {(group.split, frozenset(group.parts)) for group in results.groups}
+    wholes = [
+        whole for whole in results.overall if (whole.split, frozenset(whole.parts)) not in groups
+    ]
+    return [*wholes, *results.groups]
 
 
 def task_rows(results: Results) -> list[dict[str, Any]]:
@@ -225,13 +234,20 @@ def _mistake(one: Receipt, headline: str) -> Mistake:
         where=f"{one.task}, {one.split}, question {one.question_id}",
         prompt=one.prompt,
         options=tuple(
-            Option(letter(place), text, value, float(share), place == one.answer, place == chosen)
+            Option(
+                _option_name(place, text), value, float(share), place == one.answer, place == chosen
+            )
             for place, (text, value, share) in enumerate(
                 zip(one.option_texts, one.log_likelihoods, probabilities, strict=True)
             )
         ),
         probability=float(probabilities[chosen]),
     )
+
+
+def _option_name(place: int, text: str) -> str:
+    text = text.strip()
+    return text if text == letter(place) else f"{letter(place)}: {shortened(text)}"
 
 
 def shortened(text: str) -> str:

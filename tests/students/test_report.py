@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html.parser
 import json
 import pathlib
 import re
@@ -15,37 +14,10 @@ import pytest
 
 from teacherlm_jax.students import plots, report
 from tests.object_store import FakeObjectStore, run_on_object_store
+from tests.page import Page
 from tests.students.report_example import ARMS, example_results, small, two_arms
 
-VOID = {"meta", "img", "source", "br"}
 SCRIPT = '</script></code><script>alert(1)</script>"><img src=x onerror=alert(2)>|*_`'
-
-
-class Page(html.parser.HTMLParser):
-    """What stands in a page: its tags with attributes, its text, and tags that do not match."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.mismatched: list[str] = []
-        self.words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.mismatched.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-    def attributes(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
