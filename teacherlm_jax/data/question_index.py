@@ -25,6 +25,9 @@ _FILTER_CELLS_A_RUN = 16
 _HEAD_FILTER_BITS = 20
 _INDEXED_AT_ONCE = 512
 
+# Words of a part that gives away a question which has a longer part too.
+_LEAST_OF_SEVERAL = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationQuestion:
@@ -54,8 +57,8 @@ class MatchRule:
     Attributes:
       ngram: words in a row that a question and a text must share.
       min_whole: a part with fewer words than `ngram` is found as a whole; one with fewer than
-        this, only where it is all of a line or of a text, and only if the question has no longer
-        part.
+        this, only where it is all of a line or of a text. One or two words are looked for only if
+        the question has no longer part: "cause" gives away no question.
       max_questions: a run of words in more different questions than this is ignored.
       min_coverage: least share of a part's words that the matched run must have, 0 to 1.
 
@@ -186,7 +189,7 @@ class QuestionIndex:
 
     def _enter_parts(self, entry: int, parts: Mapping[str, np.ndarray]) -> None:
         longest = max(map(len, parts.values()), default=0)
-        least = min(longest, self.rule.min_whole)
+        least = min(longest, _LEAST_OF_SEVERAL)
         self._parts += [
             _Part(entry, name, part_W)
             for name, part_W in parts.items()

@@ -65,6 +65,8 @@ def test_a_tiny_part_does_not_give_away_a_question_with_a_longer_one():
     asked = question("", premise="The man dropped his only cup.", question="cause")
     assert not found([asked], ["cause"])
     assert found([asked], ["The man dropped his only cup."])
+    asked = question("", facts="The man dropped his only cup.", question="Did cups break?")
+    assert found([asked], ["Did cups break?"]) and not found([asked], ["I ask: did cups break?"])
 
 
 def test_what_many_questions_share_is_ignored_and_the_rest_is_found():
