@@ -11,11 +11,12 @@ space before an option's text is the option's, as byte-pair vocabularies have it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import seqio
 
 from teacherlm_jax.data.row_rendering import RawRow, rendered
+from teacherlm_jax.scoring.boundary import BEFORE
 from teacherlm_jax.scoring.metrics import rank_classification
 from teacherlm_jax.tasks import text_tasks
 from teacherlm_jax.tasks.evaluation.questions import EvaluationSet, Question
@@ -43,9 +44,29 @@ _BETWEEN = "\x1f"
 FORMS: Mapping[str, Callable[[str, Question], Rows]] = {"letters": letters, "options": options}
 
 
-def option_rows(
-    task: str, form: str, asked: EvaluationSet, row: RawRow
-) -> Iterator[dict[str, Any]]:
+class Asks(Protocol):
+    """A set of questions, as `EvaluationSet` is one."""
+
+    @property
+    def prefix(self) -> str:
+        """Stands before every prompt."""
+
+    @property
+    def subject(self) -> str:
+        """Of all questions; "" where there is none, or each has its own."""
+
+    def questions(self, row: RawRow) -> list[Question]:
+        """Those of a row."""
+
+
+def answered(form: str, question: Question) -> str:
+    """A question with its right answer, as an example before others."""
+    prompt, targets = FORMS[form]("", question)
+    right = targets[option_letters(len(targets)).index(question.answer)]
+    return f"{prompt}{right})." if form == "letters" else f"{prompt}{right}"
+
+
+def option_rows(task: str, form: str, asked: Asks, row: RawRow) -> Iterator[dict[str, Any]]:
     """The rows of a row's questions, one for each option, but for their `idx`."""
     for question in asked.questions(row):
         prompt, targets = FORMS[form](asked.prefix, question)
@@ -54,7 +75,7 @@ def option_rows(
             yield {
                 "id": question.id,
                 "task": task,
-                "subject": asked.subject,
+                "subject": asked.subject or question.fields.get("subject", ""),
                 "question": question.question,
                 "choices": _BETWEEN.join(c.replace(_BETWEEN, " ") for c in question.choices),
                 "answer": question.answer,
@@ -66,14 +87,29 @@ def option_rows(
 
 
 def add_task(asked: EvaluationSet, form: str) -> seqio.Task:
-    """Registers NAME_FORM.
+    """Registers NAME_FORM of a set of the catalogue."""
+    return add(f"{asked.name}_{form}", form, source_of(asked), asked)
+
+
+def source_of(asked: EvaluationSet) -> seqio.DataSource:
+    """The rows of a set of the catalogue."""
+    return text_tasks.source(asked.definition, splits=asked.seqio_splits, keep=asked.may_have)
+
+
+def add(name: str, form: str, source: seqio.DataSource, asked: Asks) -> seqio.Task:
+    """Registers a task.
 
     Its rows, one for each question and option, have the features inputs, targets, idx (numbers of
     question and option), is_correct, id, task, subject, question, choices and answer.
+
+    Args:
+      name: of the task.
+      form: a key of `FORMS`.
+      source: gives rows as `row_rendering` says.
+      asked: makes questions of them.
     """
     import tensorflow as tf
 
-    name = f"{asked.name}_{form}"
     text = tf.TensorSpec((), tf.string)
     texts = ("id", "task", "subject", "question", "choices", "answer", "inputs", "targets")
     signature = {
@@ -83,12 +119,13 @@ def add_task(asked: EvaluationSet, form: str) -> seqio.Task:
     }
     return seqio.TaskRegistry.add(
         name,
-        source=text_tasks.source(asked.definition, splits=asked.seqio_splits, keep=asked.may_have),
+        source=source,
         output_features=text_tasks.features(add_eos=False),
         preprocessors=[
             rendered(lambda row: option_rows(name, form, asked, row), signature, name),
             _finished,
             seqio.preprocessors.tokenize,
+            _options_as_continuations,
         ],
         postprocess_fn=index_and_correctness,
         metric_fns=[rank_classification],
@@ -107,6 +144,27 @@ def _finished(dataset: Any) -> Any:
         return question, {**others, "choices": choices, "idx": idx}
 
     return dataset.scan(tf.constant(-1, tf.int32), number)
+
+
+def _options_as_continuations(dataset: Any, output_features: Mapping[str, Any]) -> Any:
+    """Options as they follow a text, where a tokenizer marks the beginning of every text.
+
+    Llama's puts a space before: "A" alone becomes "▁A", which is not what follows "(". The same is
+    done by `scoring.boundary`, "apart".
+    """
+    import tensorflow as tf
+
+    vocabulary = output_features["targets"].vocabulary
+
+    def follow(row: dict[str, Any]) -> dict[str, Any]:
+        before = tf.cast(vocabulary.encode_tf(BEFORE), tf.int32)
+        both = tf.cast(vocabulary.encode_tf(BEFORE + row["targets_pretokenized"]), tf.int32)
+        count = tf.size(before)
+        is_apart = tf.reduce_all(both[:count] == before) if count <= tf.size(both) else False
+        alone = tf.cast(row["targets"], tf.int32)
+        return {**row, "targets": tf.cond(is_apart, lambda: both[count:], lambda: alone)}
+
+    return dataset.map(follow)
 
 
 def index_and_correctness(

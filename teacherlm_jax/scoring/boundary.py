@@ -25,7 +25,7 @@ Encode = Callable[[str], Sequence[int]]
 EncodeMany = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 # Stands before a text so that a tokenizer which marks the beginning of texts marks this one.
-_BEFORE = "\n"
+BEFORE = "\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,16 +101,16 @@ _Tokens = dict[str, tuple[int, ...]]
 
 
 def _texts_apart(question: TextQuestion) -> list[str]:
-    with_before = [_BEFORE + option for option in question.options]
-    return [question.prompt, _BEFORE, *question.options, *with_before]
+    with_before = [BEFORE + option for option in question.options]
+    return [question.prompt, BEFORE, *question.options, *with_before]
 
 
 def _apart(question: TextQuestion, tokens: _Tokens) -> Cut:
-    before = tokens[_BEFORE]
+    before = tokens[BEFORE]
 
     def continued(text: str) -> tuple[int, ...]:
         # Some tokenizers put a space before every text ("A" -> "▁A"), and an option is none.
-        both = tokens[_BEFORE + text]
+        both = tokens[BEFORE + text]
         if before and both[: len(before)] == before:
             return both[len(before) :]
         return tokens[text]
