@@ -5,7 +5,7 @@ Shape legend: S parameter sets, B questions, O options.
 
 import collections
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from teacherlm_jax.generation import batching
 from teacherlm_jax.generation.placement import Placement
 from teacherlm_jax.metrics.finite import NonFiniteError
+from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import rules as rules_lib
 from teacherlm_jax.scoring import batches, likelihood, split
@@ -81,7 +82,8 @@ class Scorer:
         Raises:
           ValueError: a number is out of its range.
         """
-        model.config.check_row_length(policy.max_length, "max_length")
+        # The last token of an option is scored, but no input.
+        model.config.check_row_length(policy.max_length - 1, "max_length - 1")
         self.policy = policy
         self._model = model
         self._placement = Placement(mesh, rules)
@@ -90,6 +92,16 @@ class Scorer:
         self._buckets = None if buckets is None else sorted(set(buckets))
         self._vocab_size = model.config.vocab_size
         self._compilations = batching.CompilationCount()
+
+    @property
+    def batching(self) -> dict[str, Any]:
+        """What decides in which shapes questions run, as JSON values."""
+        return {"batch_size": self._batch_size, "buckets": self._buckets}
+
+    @property
+    def model(self) -> DecoderConfig:
+        """The model that it is for."""
+        return self._model.config
 
     @property
     def compilations(self) -> int:
@@ -159,46 +171,72 @@ class Scorer:
         splits = [self.cut(question) for question in questions]
         unconditional = self._unconditional(params, splits, stacked)
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for numbers, values_SBO, greedy_SBO in self._results(params, splits, stacked):
+        for numbers, values_SBO, greedy_SBO in self.run(params, splits, stacked=stacked):
             for index, number in enumerate(numbers):
                 count = len(splits[number].options)
                 values_SO = values_SBO[:, index, :count]
-                _check_finite(questions[number], values_SO)
+                check_finite(f"question {questions[number].question_id!r}", values_SO)
                 found[number] = values_SO, greedy_SBO[:, index, :count]
             if progress is not None:
                 progress(len(found), len(questions))
         sets = jax.tree.leaves(params)[0].shape[0] if stacked else 1
         return [
             [
-                QuestionScore(
-                    question_id=question.question_id,
-                    log_likelihoods=tuple(found[number][0][which].tolist()),
-                    token_counts=tuple(map(len, splits[number].options)),
-                    truncated=splits[number].truncated,
-                    policy=self.policy,
-                    is_greedy=tuple(found[number][1][which].tolist()),
-                    option_texts=_tuple(question.option_texts),
-                    unconditional=None if unconditional is None else unconditional[which][number],
+                self.result(
+                    question,
+                    splits[number],
+                    found[number][0][which].tolist(),
+                    found[number][1][which].tolist(),
+                    None if unconditional is None else unconditional[which][number],
                 )
                 for number, question in enumerate(questions)
             ]
             for which in range(sets)
         ]
 
+    def result(
+        self,
+        question: Question,
+        cut: split.Split,
+        log_likelihoods: Sequence[float],
+        is_greedy: Sequence[bool],
+        unconditional: Sequence[float] | None,
+    ) -> QuestionScore:
+        """The score of a question out of what was found for each of its options."""
+        return QuestionScore(
+            question_id=question.question_id,
+            log_likelihoods=tuple(log_likelihoods),
+            token_counts=tuple(map(len, cut.options)),
+            truncated=cut.truncated,
+            policy=self.policy,
+            is_greedy=tuple(is_greedy),
+            option_texts=None if question.option_texts is None else tuple(question.option_texts),
+            unconditional=None if unconditional is None else tuple(unconditional),
+        )
+
+    def without_prompt(self, options: Collection[tuple[int, ...]]) -> list[split.Split]:
+        """Rows that score options after the policy's unconditional prompt, each different one once.
+
+        Empty where the policy has no such prompt.
+        """
+        prompt = self.policy.unconditional_prompt
+        if prompt is None:
+            return []
+        different = sorted(set(options))
+        return [
+            self.cut(Question("without a prompt", prompt, different[start : start + _TOGETHER]))
+            for start in range(0, len(different), _TOGETHER)
+        ]
+
     def _unconditional(
         self, params: Any, splits: Sequence[split.Split], stacked: bool
     ) -> list[list[tuple[float, ...]]] | None:
-        """Log-likelihoods of each question's options without it: each different one once."""
-        prompt = self.policy.unconditional_prompt
-        if prompt is None:
+        """Log-likelihoods of each question's options without it."""
+        if self.policy.unconditional_prompt is None:
             return None
-        options = sorted({option for question in splits for option in question.options})
-        asked = [
-            self.cut(Question("without a prompt", prompt, options[start : start + _TOGETHER]))
-            for start in range(0, len(options), _TOGETHER)
-        ]
+        asked = self.without_prompt([option for one in splits for option in one.options])
         known: list[dict[tuple[int, ...], float]] = []
-        for numbers, values_SBO, _ in self._results(params, asked, stacked):
+        for numbers, values_SBO, _ in self.run(params, asked, stacked=stacked):
             known = known or [{} for _ in values_SBO]
             for values_BO, of_option in zip(values_SBO, known):
                 for number, values_O in zip(numbers, values_BO):
@@ -239,10 +277,26 @@ class Scorer:
                 )
         return result
 
-    def _results(
-        self, params: Any, splits: Sequence[split.Split], stacked: bool
+    def run(
+        self,
+        params: Any,
+        splits: Sequence[split.Split],
+        *,
+        known: Collection[int] = (),
+        stacked: bool = False,
     ) -> Iterator[tuple[tuple[int, ...], np.ndarray, np.ndarray]]:
-        """Question numbers of each batch, their log-likelihoods and greediness [S, B, O]."""
+        """Runs what `cut` gave, batch by batch; over many processes the same in every process.
+
+        Args:
+          params: as in `score`, or in `score_stacked`.
+          splits: what is scored.
+          known: numbers of those that are not: batches are made as if they were, so that the others
+            run in the same shapes, and come out the same; a batch of none but these does not run.
+          stacked: whether parameters have a leading axis.
+
+        Yields:
+          The numbers of a batch, and their log-likelihoods and greediness [S, B, O].
+        """
         pending: collections.deque[tuple[tuple[int, ...], likelihood.OptionScores]]
         pending = collections.deque()
         function = _function(self._model, stacked, self._placement)
@@ -255,26 +309,25 @@ class Scorer:
 
         sizes = [likelihood.row_size(question) for question in splits]
         for batch in batches.plan(sizes, self._batch_size, self._buckets):
-            own = [splits[number] for number in batch.numbers]
+            chosen = tuple(number for number in batch.numbers if number not in known)
+            if not chosen:
+                continue
+            own = [splits[number] for number in chosen]
             rows = likelihood.make_rows(own, self._batch_size, batch.size)
             with self._compilations.watch(), self._placement.activate():
                 values = function(params, self._placement.put_batch(rows), batch.size.options)
-            pending.append((batch.numbers, values))
+            pending.append((chosen, values))
             if len(pending) > _IN_FLIGHT:
                 yield fetch()
         while pending:
             yield fetch()
 
 
-def _tuple(texts: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if texts is None else tuple(texts)
-
-
-def _check_finite(question: Question, values_SO: np.ndarray) -> None:
+def check_finite(where: str, values_SO: np.ndarray) -> None:
     """Raises NonFiniteError where a model gives NaN: ranking it would look like a result."""
     if not np.isfinite(values_SO).all():
         raise NonFiniteError(
-            f"question {question.question_id!r}: its log-likelihoods are {values_SO.tolist()}, but "
-            "they must be finite: the parameters or activations are not; look at the losses of "
-            "the training run that wrote them."
+            f"{where}: its log-likelihoods are {values_SO.tolist()}, but they must be finite: the "
+            "parameters or activations are not; look at the losses of the training run that wrote "
+            "them."
         )
