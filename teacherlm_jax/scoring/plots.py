@@ -98,7 +98,7 @@ def reliabilities(results: Results) -> list[Chart]:
         found.append(
             _chart(
                 _name("reliability", number),
-                functools.partial(_reliability, measured),
+                functools.partial(reliability_figure, measured),
                 (alt, caption),
             )
         )
@@ -123,7 +123,7 @@ def confusions(results: Results) -> list[Chart]:
         found.append(
             _chart(
                 _name("letters", number),
-                functools.partial(_matrices, shown),
+                functools.partial(matrices_figure, shown),
                 (f"Right and chosen places: {told}.", caption),
             )
         )
@@ -152,7 +152,8 @@ def _chart(name: str, draw: Callable[[], Figure], words: tuple[str, str]) -> Cha
     return Chart(name, words[0], words[1], png, float(figure.get_figwidth()))
 
 
-def _reliability(measured: Calibration) -> Figure:
+def reliability_figure(measured: Calibration) -> Figure:
+    """Accuracy by probability above, the share of the questions below."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2, 4.6), layout="constrained")
@@ -192,7 +193,8 @@ def _reliability(measured: Calibration) -> Figure:
     return figure
 
 
-def _matrices(shown: Sequence[Places]) -> Figure:
+def matrices_figure(shown: Sequence[Places]) -> Figure:
+    """A matrix for each number of options."""
     from matplotlib.figure import Figure
 
     columns = min(len(shown), 2)

@@ -170,7 +170,7 @@ class _Summaries:
         numbers: dict[tuple[str, str], list[int]] = {}
         for number, one in enumerate(whole.receipts):
             numbers.setdefault((one.task, one.split), []).append(number)
-        self.splits = list(dict.fromkeys(split for _, split in numbers))
+        self.splits = sorted({split for _, split in numbers})
         self.subjects: list[Summary] = []
         self.tasks: dict[tuple[str, str], tuple[Summary, np.ndarray]] = {}
         for (task, split), own in numbers.items():
