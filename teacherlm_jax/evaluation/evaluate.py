@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.checkpoints import restore
+from teacherlm_jax.checkpoints import fingerprint, restore
 from teacherlm_jax.data import claim, data_setup, ledger, pipeline
 from teacherlm_jax.evaluation.evaluator import (
     Metrics,
@@ -22,9 +22,12 @@ from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.scoring import clean_subset as clean_lib
+from teacherlm_jax.scoring import report
 from teacherlm_jax.scoring.averages import averages
 from teacherlm_jax.scoring.rank import Scorer
-from teacherlm_jax.scoring.scores import ScoringPolicy
+from teacherlm_jax.scoring.receipts import Receipt
+from teacherlm_jax.scoring.results import summarize
+from teacherlm_jax.scoring.scores import QuestionScore, ScoringPolicy
 from teacherlm_jax.weights.any_checkpoint import is_hugging_face, load_model, saved_model
 
 FROM_VOCABULARY = "vocabulary"
@@ -54,6 +57,8 @@ class CheckpointEvaluation:
       batch_size: questions that are scored together; does not change the result.
       mesh: sizes of the mesh axes. Replicas are scored together on one device.
       data: what tasks over public data read when their data is read; None: as the process has it.
+      report: whether report.html, results.json and charts are written beside it; where replicas are
+        evaluated, a folder for each and a comparison.
       clean_subset: a clean_subset.json of `teacherlm data decontaminate`: accuracies are told for
         its questions as well; None: for all questions alone.
     """
@@ -72,6 +77,7 @@ class CheckpointEvaluation:
     batch_size: int = 128
     mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
     data: data_setup.DataSetup | None = None
+    report: bool = True
     clean_subset: str | None = None
 
     def policy(self) -> ScoringPolicy:
@@ -136,7 +142,8 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
 
     Returns:
       {"step", "models": [{"replica", "accuracy", "metrics", "averages"}], "file", ...}: `averages`
-      has those of the mixture and of the mixtures inside of it.
+      has those of the mixture and of the mixtures inside of it. With "page" where there is a
+      report.
 
     Raises:
       FileNotFoundError: there is no checkpoint.
@@ -167,21 +174,79 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     shown = settings.shown(policy)
     # Another checkpoint's numbers, or a student's own, are not to be written over.
     claim.claim_folder(settings.output_dir, {"checkpoint_dir": str(loaded.path.parent), **shown})
-    models: list[tuple[int | None, Metrics]]
-    if loaded.replicas is None:
-        models = [(None, evaluator.evaluate(loaded.params, loaded.step))]
-    else:
-        models = [*enumerate(evaluator.evaluate_stacked(loaded.params, loaded.step))]
-    path = epath.Path(settings.output_dir) / "evaluation.json"
+    scored = _scored(evaluator, loaded, model)
     groups = groups_of(settings.mixture_or_task_name)
+    details = {"checkpoint": str(loaded.path), "step": loaded.step, **shown}
+    path = epath.Path(settings.output_dir) / "evaluation.json"
     result = {
-        "checkpoint": str(loaded.path),
-        "step": loaded.step,
-        **shown,
+        **details,
         "models": [
-            {"replica": replica, **_with_averages(metrics, groups)} for replica, metrics in models
+            {"replica": one.replica, **_with_averages(one.metrics, groups)} for one in scored
         ],
     }
     ledger.remove(path)
     ledger.write_whole(path, json.dumps(result, indent=2) + "\n")
-    return {**result, "file": str(path)}
+    page = {}
+    if settings.report and scored[0].receipts:
+        page = {"page": str(_report(settings, scored, groups, details))}
+    return {**result, "file": str(path), **page}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+    """A model, scored.
+
+    Attributes:
+      replica: which, where there are several.
+      metrics: of the tasks' metric functions.
+      receipts: of the questions whose task says what is right.
+    """
+
+    replica: int | None
+    metrics: Metrics
+    receipts: list[Receipt]
+
+
+def _scored(
+    evaluator: RankEvaluator, loaded: restore.LoadedModel, model: DecoderConfig
+) -> list[_Scored]:
+    models: list[tuple[int | None, list[QuestionScore], str]]
+    if loaded.replicas is None:
+        models = [(None, evaluator.score(loaded.params), fingerprint.digest(loaded.params))]
+    else:
+        together = evaluator.score_stacked(loaded.params)
+        models = [
+            (number, scores, fingerprint.digest(loaded.replica(number)))
+            for number, scores in enumerate(together)
+        ]
+    return [
+        _Scored(
+            replica,
+            evaluator.metrics(scores, loaded.step),
+            evaluator.receipts(scores, digest, model.dtype),
+        )
+        for replica, scores, digest in models
+    ]
+
+
+def _report(
+    settings: CheckpointEvaluation,
+    scored: Sequence[_Scored],
+    groups: Mapping[str, Sequence[str]],
+    details: Mapping[str, Any],
+) -> epath.Path:
+    """Writes the pages; returns the first to look at."""
+    folder = epath.Path(settings.output_dir)
+    told = {task for one in scored for task in (receipt.task for receipt in one.receipts)}
+    whole = {name: tasks for name, tasks in groups.items() if told.issuperset(tasks)}
+    found = []
+    for one in scored:
+        results = summarize(one.receipts, settings.normalisation, whole)
+        label = "" if one.replica is None else f"replica_{one.replica}"
+        title = f"{settings.mixture_or_task_name} {label}".strip()
+        own = folder / label if label else folder
+        page = report.write(results, one.receipts, own, title, details)
+        found.append((label, results))
+    if len(found) == 1:
+        return page
+    return report.write_comparison(found, folder, settings.mixture_or_task_name, details)

@@ -15,7 +15,12 @@ def run() -> None:
 
     result = gin_setup.bound(evaluate.evaluate_checkpoint)()
     saved.save_configuration(epath.Path(result["file"]).parent)
-    print()
+    scoring = result["scoring"]
+    bos = "no BOS" if scoring["bos_id"] is None else f"BOS {scoring['bos_id']}"
+    print(
+        f"\n  {bos} before every prompt, options ranked by {scoring['normalisation']}, "
+        f"boundary {scoring['boundary']}"
+    )
     for model in result["models"]:
         replica = "" if model["replica"] is None else f" replica {model['replica']}"
         print(f"  step {result['step']}{replica}: mean accuracy {model['accuracy']:.1f} %")
@@ -36,6 +41,8 @@ def run() -> None:
                     f" {values['micro']:.1f} % over {values['questions']} questions"
                 )
     print(f"\n  Written to {result['file']}")
+    if "page" in result:
+        print(f"  Every normalisation, errors and charts: {result['page']}")
     print("  Next: --gin.SPLIT=validation, or another --gin.CHECKPOINT_DIR")
 
 

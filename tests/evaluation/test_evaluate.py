@@ -1,0 +1,155 @@
+"""A checkpoint of either kind, its receipts and pages, by every policy."""
+
+import json
+
+import numpy as np
+import pytest
+import seqio
+import transformers
+
+from teacherlm_jax.data import ledger
+from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
+from teacherlm_jax.evaluation import evaluate
+from teacherlm_jax.scoring.metrics import rank_classification
+from tests import tiny_study
+from tests.data import tiny_tokenizers
+from tests.tiny_study import MODEL, random_params
+
+
+@pytest.fixture(scope="module")
+def study():
+    return tiny_study.TinyStudy(5)
+
+
+def settings(checkpoint, folder, **changes):
+    values = {"mixture_or_task_name": "tiny5_eval", "max_length": 40, "batch_size": 8}
+    values = {**values, "model": MODEL, "output_dir": str(folder / "out"), **changes}
+    return evaluate.CheckpointEvaluation(str(checkpoint), **values)
+
+
+def test_pages_figures_and_charts_are_written(study, tmp_path):
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    result = evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path))
+    found = json.loads(ledger.read_text(tmp_path / "out" / "results.json"))
+    [model] = result["models"]
+    assert result["page"] == str(tmp_path / "out" / "report.html")
+    [overall] = found["overall"]
+    assert overall["by_normalisation"].keys() >= {"sum", "tokens", "bytes", "unconditional"}
+    assert found["headline"] == "sum"
+    for task in found["tasks"]:
+        accuracy = model["metrics"][task["name"]]["accuracy"]
+        assert task["by_normalisation"]["sum"]["accuracy"] == pytest.approx(accuracy)
+    assert found["details"]["scoring"]["boundary"] == "apart"
+    assert (tmp_path / "out" / "report.md").exists()
+
+
+def test_replicas_get_a_page_each_and_a_comparison(study, tmp_path):
+    import jax
+    import jax.numpy as jnp
+
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), random_params(0), random_params(1))
+    checkpoint = tiny_study.save_checkpoint(tmp_path, stacked, replicas=2)
+    result = evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path))
+    assert result["page"] == str(tmp_path / "out" / "comparison.html")
+    digests = [
+        json.loads(ledger.read_text(tmp_path / "out" / f"replica_{n}" / "results.json"))[
+            "checkpoint_digest"
+        ]
+        for n in range(2)
+    ]
+    assert len(set(digests)) == 2
+
+
+def test_the_headline_is_the_one_that_is_asked_for(study, tmp_path):
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    asked = settings(checkpoint, tmp_path, normalisation="unconditional")
+    [model] = evaluate.evaluate_checkpoint(asked)["models"]
+    found = json.loads(ledger.read_text(tmp_path / "out" / "results.json"))
+    for task in found["tasks"]:
+        by = task["by_normalisation"]
+        assert by["unconditional"]["accuracy"] == pytest.approx(
+            model["metrics"][task["name"]]["accuracy"]
+        )
+    assert any(
+        task["by_normalisation"]["unconditional"] != task["by_normalisation"]["sum"]
+        for task in found["tasks"]
+    )
+
+
+@pytest.mark.parametrize("boundary", ["apart", "joint"])
+def test_a_hugging_face_directory_is_evaluated_as_it_is(tmp_path, boundary):
+    folder = tiny_tokenizers.opt(tmp_path / "opt")
+    config = transformers.OPTConfig(
+        vocab_size=512,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        ffn_dim=64,
+        max_position_embeddings=64,
+        word_embed_proj_dim=32,
+    )
+    theirs = transformers.OPTForCausalLM(config).eval()
+    theirs.save_pretrained(folder)
+    vocabulary = HuggingFaceVocabulary(folder)
+    rows = [
+        {
+            "inputs": f"Q: {number}? A: The answer is",
+            "targets": f" {word}",
+            "idx": [number, option],
+            "is_correct": option == number % 2,
+        }
+        for number in range(3)
+        for option, word in enumerate(("an otter", "fur"))
+    ]
+    name = f"hugging_face_{boundary}"
+    features = {
+        "inputs": seqio.Feature(vocabulary, add_eos=False),
+        "targets": seqio.Feature(vocabulary, add_eos=False),
+    }
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    seqio.TaskRegistry.add(
+        name,
+        source=seqio.FunctionDataSource(_from(columns), splits=["test"]),
+        output_features=features,
+        preprocessors=[seqio.preprocessors.tokenize],
+        postprocess_fn=lambda output, example, is_target: (example["idx"], example["is_correct"]),
+        metric_fns=[rank_classification],
+    )
+    asked = settings(
+        folder, tmp_path, model=None, mixture_or_task_name=name, boundary=boundary, report=False
+    )
+    result = evaluate.evaluate_checkpoint(asked)
+    # OPT's texts begin with </s>, which is what its tokenizer puts there.
+    assert result["scoring"]["bos_id"] == vocabulary.eos_id
+    assert result["models"][0]["metrics"][name]["accuracy"] == pytest.approx(
+        _by_transformers(theirs, vocabulary, rows)
+    )
+
+
+def _from(columns):
+    def dataset(split, shuffle_files, seed=None):
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices(
+            {name: np.array(values) for name, values in columns.items()}
+        )
+
+    return dataset
+
+
+def _by_transformers(model, vocabulary, rows):
+    import torch
+
+    values = {}
+    for row in rows:
+        prompt = [vocabulary.eos_id, *vocabulary.encode(row["inputs"])]
+        option = vocabulary.encode(row["targets"])
+        with torch.inference_mode():
+            logits = model.double()(torch.tensor([prompt + option])).logits[0]
+        table = torch.log_softmax(logits, -1)[len(prompt) - 1 : -1]
+        values[tuple(row["idx"])] = float(table[range(len(option)), option].sum())
+    right = [
+        max(range(2), key=lambda option: values[number, option]) == number % 2
+        for number in range(3)
+    ]
+    return 100 * sum(right) / 3
