@@ -14,6 +14,8 @@ from teacherlm_jax.data import row_rendering, split_slices
 # Rows cross out of TensorFlow many at once where their features have one value each.
 _ROWS_AT_ONCE = 256
 
+_RECORDS_AT_ONCE = 4096
+
 
 class NotPreparedError(ValueError):
     """TFDS has no such data set prepared, or none at all."""
@@ -77,7 +79,8 @@ class PreparedRows:
         """
         import tensorflow_datasets as tfds
 
-        builder = builder_of(name)
+        builder = self._builder = builder_of(name)
+        self._spec = spec
         self.whole_counts = {
             split: info.num_examples for split, info in builder.info.splits.items()
         }
@@ -108,7 +111,7 @@ class PreparedRows:
         zero = np.int64(0)
         return int(self._dataset.reduce(zero, lambda count, _: count + 1))
 
-    def read(self, chosen: np.ndarray | None = None, skip: int = 0) -> Iterator[tuple[bytes, int]]:
+    def read(self, chosen: np.ndarray | None = None) -> Iterator[tuple[bytes, int]]:
         """Yields rows as JSON, with their places, in order.
 
         A value that JSON lacks, or that is not UTF-8, makes a row that `row_rendering.parsed`
@@ -117,20 +120,11 @@ class PreparedRows:
         Args:
           chosen: places in rising order, int64 [N]: all others are left out before they become
             Python values; None: all.
-          skip: leave out the rows before this place.
         """
-        import tensorflow as tf
-
-        dataset = self._dataset.enumerate()
-        if skip:
-            dataset = dataset.skip(skip)
-        if chosen is not None:
-            chosen_N = tf.constant(chosen, tf.int64)
-            # Where it would be inserted, it stands already. Past the end there is a -1.
-            padded = tf.concat([chosen_N, [-1]], axis=0)
-            dataset = dataset.filter(
-                lambda place, _: padded[tf.searchsorted(chosen_N, [place])[0]] == place
-            ).take(len(chosen))
+        if chosen is None:
+            dataset = self._dataset.enumerate()
+        else:
+            dataset = self._chosen_records(chosen) or self._filtered(chosen)
         if _is_flat(dataset.element_spec[1]):
             for places, rows in dataset.batch(_ROWS_AT_ONCE).as_numpy_iterator():
                 columns = [_column(rows[name]) for name in rows]
@@ -140,6 +134,52 @@ class PreparedRows:
         for place, values in dataset.as_numpy_iterator():
             row = {name: plain(value) for name, value in values.items()}
             yield row_rendering.row_text(row), int(place)
+
+    def _chosen_records(self, chosen: np.ndarray) -> Any:
+        """Chosen rows of which alone the records are parsed; None where the files do not allow it.
+
+        Parsing costs many times what the reading of a record does, and a cap may leave one row of a
+        thousand.
+        """
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+
+        info = self._builder.info
+        if not self.whole_counts or info.file_format != tfds.core.FileFormat.TFRECORD:
+            return None
+        parts = [
+            tf.data.TFRecordDataset(part.filename).skip(part.skip).take(part.take)
+            for part in info.splits[self._spec].file_instructions
+        ]
+        if not parts:
+            return None
+        records = functools.reduce(lambda first, second: first.concatenate(second), parts)
+        chosen_N = tf.constant(chosen, tf.int64)
+
+        def of_block(block: Any, records_B: Any) -> Any:
+            first = block * _RECORDS_AT_ONCE
+            low, high = tf.unstack(tf.searchsorted(chosen_N, [first, first + _RECORDS_AT_ONCE]))
+            return chosen_N[low:high], tf.gather(records_B, chosen_N[low:high] - first)
+
+        return (
+            records.batch(_RECORDS_AT_ONCE)
+            .enumerate()
+            .map(of_block)
+            .unbatch()
+            .map(lambda place, record: (place, info.features.deserialize_example(record)))
+        )
+
+    def _filtered(self, chosen: np.ndarray) -> Any:
+        import tensorflow as tf
+
+        chosen_N = tf.constant(chosen, tf.int64)
+        # Where a place would be inserted, it stands already. Past the end there is a -1.
+        padded = tf.concat([chosen_N, [-1]], axis=0)
+        return (
+            self._dataset.enumerate()
+            .filter(lambda place, _: padded[tf.searchsorted(chosen_N, [place])[0]] == place)
+            .take(len(chosen))
+        )
 
 
 def _is_flat(spec: Any) -> bool:

@@ -45,7 +45,13 @@ def test_slices_are_numpy_s(prepared, first, last):
     assert rows == TRAIN[first:last] and places == list(range(len(rows)))
 
 
-def test_chosen_rows_alone_become_python_values(prepared):
+@pytest.mark.parametrize("parsed_whole", [False, True])
+def test_chosen_rows_alone_become_python_values(prepared, parsed_whole, monkeypatch):
+    if parsed_whole:  # As where files are of another kind than TFRecord.
+        monkeypatch.setattr(PreparedRows, "_chosen_records", lambda self, chosen: None)
+    else:
+        monkeypatch.delattr(PreparedRows, "_filtered")
+        monkeypatch.setattr(prepared_tfds, "_RECORDS_AT_ONCE", 4)
     rows, places = read("train", chosen=np.array([0, 3, 24]))
     assert rows == [TRAIN[place] for place in places] and places == [0, 3, 24]
     assert read("train", chosen=np.array([], np.int64)) == ([], [])
