@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from teacherlm_jax.data import split_slices
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS, Dataset
 
 # A line a data set: its name in t-zero's table, and where they differ from it, the data sets of the
@@ -114,20 +115,18 @@ PARTS: tuple[str, ...] = tuple(part for p3_set in P3_SETS for part in p3_set.par
 
 
 def splits(dataset: Dataset) -> dict[str, str]:
-    """P3 trains on all of the source's training split, and validates on its validation split.
+    """The catalogue's, which Muffin trains and validates on too.
 
-    FLAN's validation rows, which the catalogue's own splits have, come from the training split of
-    many sources.
+    P3's own are the source's whole splits. Then what Muffin validates on would be trained on in a
+    mixture of both, and validation rows of SuperGLUE would be those that evaluation reports on.
     """
-    found = {"train": dataset.splits["train"].partition("[")[0]}
-    if "validation" in dataset.counts:
-        found["validation"] = "validation"
-    elif "[" not in dataset.splits.get("validation", "["):
-        found["validation"] = dataset.splits["validation"]
-    return found
+    return {
+        name: dataset.splits[name] for name in ("train", "validation") if name in dataset.splits
+    }
 
 
 def training_samples(name: str) -> int:
     """Training samples of a data set of the catalogue before any cap, by the public tables."""
     dataset = DATASETS[name]
-    return _SAMPLES.get(name, dataset.counts[splits(dataset)["train"]])
+    rows = split_slices.count(splits(dataset)["train"], dataset.counts)
+    return _SAMPLES.get(name, rows or 0)

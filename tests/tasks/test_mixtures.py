@@ -1,14 +1,17 @@
 """The mixtures of a teacher's stages: their rates, a training by the run's gin file."""
 
+import collections
+
 import gin
 import pytest
 import seqio
 
-from teacherlm_jax.data import data_setup, default_vocabulary
+from teacherlm_jax.data import data_setup, default_vocabulary, split_slices
 from teacherlm_jax.evaluation import evaluate
 from teacherlm_jax.main import config, gin_setup
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.tasks import mixtures
+from teacherlm_jax.tasks.evaluation import registry as evaluation_registry
 from teacherlm_jax.teacher import annotate
 from teacherlm_jax.training import optimizer, stages
 from teacherlm_jax.training.stage import Stage
@@ -77,6 +80,40 @@ def test_nothing_registers_the_tfds_builder_but_reading_it():
         if item.name.startswith(builder)
     ]
     assert importers == [True]
+
+
+def places(task, split):
+    """Ranges of the rows of a task's split, by the source that they are from."""
+    source = seqio.TaskRegistry.get(task).source
+    origin = (source.tfds or source.name).partition(":")[0]
+    unknown = dict.fromkeys(split_slices.splits_of(source.slices[split]), 10**9)
+    ranges = split_slices.ranges(source.slices[split], {**unknown, **source.counts})
+    return [(origin, *each) for each in ranges]
+
+
+def test_what_one_task_is_validated_or_evaluated_on_no_other_is_trained_on():
+    tasks = {
+        name: seqio.TaskRegistry.get(name).source.splits
+        for name in seqio.TaskRegistry.names()
+        if name.startswith(("p3_", "muffin_", "questions_"))
+    }
+    trained = collections.defaultdict(list)
+    for name, splits in tasks.items():
+        for origin, split, first, last in places(name, "train") if "train" in splits else ():
+            trained[origin, split].append((first, last, name))
+    held_out = [
+        (name, each)
+        for names, split in (
+            ([name for name, splits in tasks.items() if "validation" in splits], "validation"),
+            (evaluation_registry.TASKS, evaluation_registry.REPORTED),
+        )
+        for name in names
+        for each in places(name, split)
+    ]
+    assert len(held_out) > 400
+    for name, (origin, split, first, last) in held_out:
+        for begin, end, trainer in trained[origin, split]:
+            assert min(last, end) <= max(first, begin), (name, trainer, origin, split)
 
 
 # The run's gin file
