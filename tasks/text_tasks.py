@@ -5,7 +5,7 @@ Text tasks have `inputs` and `targets` as text; tokens come from the default voc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import seqio
@@ -45,6 +45,9 @@ def add_training_task(
 ) -> seqio.Task:
     """Registers a task whose rows become `id`, `inputs` and `targets`, and end with EOS.
 
+    A decoder reads both as one text, so targets begin with a space where none stands between them;
+    byte-pair vocabularies have words with the space before.
+
     Args:
       name: the task's.
       source: gives rows as `row_rendering` says.
@@ -59,10 +62,27 @@ def add_training_task(
         source=source,
         output_features=features(),
         preprocessors=[
-            rendered(make_examples, {"id": text, "inputs": text, "targets": text}, name),
+            rendered(_apart(make_examples), {"id": text, "inputs": text, "targets": text}, name),
             *([] if select is None else [select]),
             seqio.preprocessors.tokenize,
             seqio.CacheDatasetPlaceholder(),
             seqio.preprocessors.append_eos,
         ],
     )
+
+
+def _apart(
+    make_examples: Callable[[RawRow], Iterable[Mapping[str, Any]]],
+) -> Callable[[RawRow], Iterator[Mapping[str, Any]]]:
+    """The same examples, with a space between inputs and targets."""
+
+    def make(row: RawRow) -> Iterator[Mapping[str, Any]]:
+        for example in make_examples(row):
+            inputs, targets = example["inputs"], example["targets"]
+            # After a bracket that is left open comes what stands in it.
+            joins = not inputs or inputs[-1].isspace() or inputs.endswith("(")
+            if not joins and not targets[:1].isspace():
+                example = {**example, "targets": f" {targets}"}
+            yield example
+
+    return make
