@@ -32,6 +32,7 @@ class Receipt:
       unconditional: log-likelihood of each option after those.
       dtype: the model's computation type.
       checkpoint_digest: of the parameters.
+      normalisation: by which the model's headline ranks; one of `scores.NORMALISATIONS`.
     """
 
     task: str
@@ -54,6 +55,7 @@ class Receipt:
     unconditional: tuple[float, ...] | None
     dtype: str
     checkpoint_digest: str
+    normalisation: str = "sum"
 
     def score(self, policy: ScoringPolicy) -> QuestionScore:
         """The scores of the question, to be normalised and ranked as a policy says."""
