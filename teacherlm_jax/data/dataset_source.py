@@ -5,6 +5,7 @@ See `row_rendering` for what an element holds.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from teacherlm_jax.data import (
     prepared_tfds,
     seeded_order,
     split_slices,
+    tfds_preparation,
 )
 from teacherlm_jax.data.prepared_tfds import plain as plain
 
@@ -194,9 +196,8 @@ class DatasetSource(seqio.DataSource):
         folder = mirror.folder_of(self.name)
         ways = []
         if self.tfds is not None:
-            ways.append(f"let TFDS prepare it: tfds build {self.tfds}")
-            if self.manual:
-                ways[-1] += f"\n    (it needs files fetched by hand first: {self.manual})"
+            how = tfds_preparation.how_to_prepare(self.tfds, self.manual)
+            ways.append("let TFDS prepare it:\n" + textwrap.indent(how, " " * 6))
         if self.hub is not None:
             ways.append(
                 f"fetch the files of {self.hub!r} from the Hugging Face hub, and mirror them:"

@@ -6,6 +6,7 @@ Files give rows as `row_rendering` says, so that what is malformed is treated as
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from etils import epath
 from teacherlm_jax.data import generators
 from teacherlm_jax.data.cached_examples import TemporaryFolder
 from teacherlm_jax.data.row_rendering import row_text
+from teacherlm_jax.data.tfds_preparation import how_to_prepare
 
 FORMATS = ("text", "jsonl", "array_record")
 DOCUMENTS = ("file", "paragraph", "line")
@@ -56,8 +58,9 @@ class CorpusSource(seqio.TfdsDataSource):
             return super().get_dataset(split, *args, **kwargs)
         except AssertionError as error:  # TFDS's, for data that is not there.
             raise FileNotFoundError(
-                f"TFDS has not prepared {self.tfds!r} here ({error}): run `tfds build {self.tfds}`"
-                " (large corpora need its Beam flags), or set TFDS_DATA_DIR to where it lies."
+                f"TFDS has not prepared {self.tfds!r} here. Set TFDS_DATA_DIR to where it lies, or"
+                f" prepare it:\n{textwrap.indent(how_to_prepare(self.tfds), ' ' * 4)}\n(a large"
+                " corpus needs Beam on many machines: TFDS's guide to Beam tells how)"
             ) from error
 
 

@@ -105,5 +105,5 @@ def test_a_corpus_that_is_not_prepared_says_how_to_get_it(tmp_path, monkeypatch)
     monkeypatch.setattr(seqio.utils, "_TFDS_DATA_DIR_OVERRIDE", str(tmp_path))
     source = CorpusSource("lm1b:1.1.0", {"train": "train"})
     assert source.num_input_examples("train") is None
-    with pytest.raises(FileNotFoundError, match=r"tfds build lm1b:1\.1\.0"):
+    with pytest.raises(FileNotFoundError, match=r"tfds.builder\('lm1b:1\.1\.0'\)"):
         source.get_dataset("train")
