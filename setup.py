@@ -38,6 +38,8 @@ DATA = [
     # and SciPy, which JAX brings along.
     "datasketch>=2.0,<3",
     "grain>=0.2.18",
+    # TFDS 4.9.10 asks for it below Python 3.9 alone, and prepares nothing without it.
+    "importlib_resources>=6.0",
     # Its 0.2.3 holds protobuf code that needs protobuf >= 7.36, while Beam and XManager hold
     # protobuf at 6: `import seqio` would die in an environment that pip calls consistent.
     "sentencepiece>=0.2.2,<0.2.3",

@@ -33,8 +33,6 @@ class TeacherData(tfds.core.GeneratorBasedBuilder):
     """Questions with answer, fundamentals, chain of thought and common mistakes."""
 
     VERSION = tfds.core.Version("1.0.0")
-    # TFDS 4.9.10 finds it by importlib_resources, which it does not install.
-    code_path = epath.Path(__file__)
     RELEASE_NOTES = {"1.0.0": "The record of teacherlm_jax.data.records."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "The manual directory, or a folder `teacher_data` in it, must hold train.jsonl or"
