@@ -1,0 +1,1 @@
+"""What lets other programs run our models: lm-evaluation-harness."""
