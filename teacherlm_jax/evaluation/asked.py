@@ -53,6 +53,15 @@ class AskedTask:
     places: list[tuple[int, int]]
 
 
+def prompt_and_option(features: Mapping[str, np.ndarray]) -> tuple[list[int], list[int]]:
+    """The tokens of a row that carry no loss and come first, and those after them."""
+    used = int(np.sum(features["decoder_segment_ids"] > 0))
+    tokens = features["decoder_target_tokens"][:used].tolist()
+    carries_loss = features["decoder_loss_weights"][:used] > 0
+    first = int(np.argmax(carries_loss)) if carries_loss.any() else used
+    return tokens[:first], tokens[first:]
+
+
 def option_rows(dataset: tf.data.Dataset) -> tuple[list[int], list[OptionRow]]:
     """Rows of an enumerated dataset of decoder features, as an evaluator hands it out.
 
@@ -64,18 +73,15 @@ def option_rows(dataset: tf.data.Dataset) -> tuple[list[int], list[OptionRow]]:
     """
     indices, rows = [], []
     for index, features in tfds.as_numpy(dataset):
-        used = int(np.sum(features["decoder_segment_ids"] > 0))
-        tokens = features["decoder_target_tokens"][:used].tolist()
-        carries_loss = features["decoder_loss_weights"][:used] > 0
-        if not carries_loss.any():
+        before, option = prompt_and_option(features)
+        if not option:
             raise ValueError(
                 f"row {index} of the evaluation has no target tokens, so there is no option to "
                 "score: give each row an option in `targets`."
             )
-        first = int(np.argmax(carries_loss))
-        prompt = tuple(tokens[:first])
+        prompt = tuple(before)
         indices.append(int(index))
-        rows.append(OptionRow(prompt, prompt, tokens[first:]))
+        rows.append(OptionRow(prompt, prompt, option))
     return indices, rows
 
 

@@ -1,28 +1,38 @@
-"""Rank classification through `seqio.Evaluator`: the evaluator and the score function."""
+"""Rank classification through `seqio.Evaluator`: the evaluator, and functions for a plain one."""
 
 import contextlib
+import functools
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import seqio
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from etils import epath
 
 from teacherlm_jax.data import pipeline
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
 from teacherlm_jax.evaluation import asked
 from teacherlm_jax.evaluation.asked import Asked, AskedTask
+from teacherlm_jax.generation.engine import GenerationRequest, Generator
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.scoring import clean_subset as clean_lib
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.receipts import Receipt
+from teacherlm_jax.scoring.score_store import ScoreStore
 from teacherlm_jax.scoring.scores import Question, QuestionScore
 from teacherlm_jax.scoring.split import Split
 
 Tree = Any
 Metrics = dict[str, dict[str, float]]
 ScoreFn = Callable[[tf.data.Dataset], list[tuple[int, float]]]
+PredictFn = Callable[[tf.data.Dataset], list[tuple[int, list[int]]]]
+
+LOGGERS = (seqio.JSONLogger, seqio.TensorBoardLogger)
 
 
 def make_score_fn(scorer: Scorer, params: Tree) -> ScoreFn:
@@ -35,10 +45,39 @@ def make_score_fn(scorer: Scorer, params: Tree) -> ScoreFn:
     return score_fn
 
 
+def make_predict_fn(generator: Generator) -> PredictFn:
+    """A predict function for a plain `seqio.Evaluator`: what the model writes after each prompt.
+
+    Args:
+      generator: of the model; greedy, unless it has another policy. What it needs beside the
+        prompt, BOS for instance, it has to know.
+
+    Returns:
+      A function that gives each row's index and tokens. All are of one length, since seqio makes an
+      array of them: after its end a text goes on with EOS, where seqio's vocabularies stop.
+    """
+
+    def predict_fn(dataset: tf.data.Dataset) -> list[tuple[int, list[int]]]:
+        indices, requests = [], []
+        for index, features in tfds.as_numpy(dataset):
+            prompt, _ = asked.prompt_and_option(features)
+            indices.append(int(index))
+            requests.append(GenerationRequest(f"row {index}", 0, prompt))
+        written = []
+        for result in generator.generate(requests):
+            missing = generator.max_new_tokens - len(result.tokens)
+            written.append([*result.tokens, *[generator.eos_id or 0] * missing])
+        return list(zip(indices, written, strict=True))
+
+    return predict_fn
+
+
 class RankEvaluator:
     """`seqio.Evaluator` over a split of rank-classification tasks, for many models in turn.
 
-    Rows are read and tokenized once, when it is made.
+    Rows are read and tokenized once, when it is made. Of several hosts each reads all rows and has
+    all scores and metrics, so that all of them must call the same methods in the same order; see
+    `digest`.
     """
 
     def __init__(
@@ -48,6 +87,7 @@ class RankEvaluator:
         scorer: Scorer,
         *,
         log_dir: epath.PathLike | None = None,
+        loggers: Sequence[type[seqio.Logger]] = LOGGERS,
         description: str | None = None,
         clean_subset: epath.PathLike | None = None,
     ) -> None:
@@ -57,7 +97,9 @@ class RankEvaluator:
           mixture_or_task_name: evaluation tasks whose metric functions take scores.
           split: of every task.
           scorer: scores the options.
-          log_dir: where seqio's JSON logger writes metrics; None: nowhere.
+          log_dir: where seqio's loggers write, on the first host; None: nowhere.
+          loggers: which of them: metrics and every score as JSON lines, and metrics for
+            TensorBoard.
           description: names the bar of progress; None: there is none.
           clean_subset: the list that `teacherlm data decontaminate` wrote: metrics then have
             `clean_accuracy` over its questions as well; None: they do not.
@@ -68,7 +110,8 @@ class RankEvaluator:
             of a question.
         """
         _check_tasks(mixture_or_task_name, split)
-        if log_dir is not None:
+        is_logged = log_dir is not None and jax.process_index() == 0
+        if log_dir is not None and is_logged:
             epath.Path(log_dir).mkdir(parents=True, exist_ok=True)
         self._scorer = scorer
         self._description = description
@@ -76,7 +119,7 @@ class RankEvaluator:
             mixture_or_task_name,
             feature_converter=DecoderFeatureConverter(pack=False),
             eval_split=split,
-            logger_cls=() if log_dir is None else (seqio.JSONLogger,),
+            logger_cls=tuple(loggers) if is_logged else (),
             log_dir=None if log_dir is None else str(log_dir),
             async_compute_metrics=False,
         )
@@ -99,6 +142,8 @@ class RankEvaluator:
         rule = self._scorer.policy.boundary
         registered = seqio.TaskRegistry.get(task)
         read = asked.read_task(registered, self._split, task_rows, dataset, rule)
+        if sorted(read.indices) != list(range(len(read.indices))):
+            raise RuntimeError(f"task {task}: seqio did not give every row once: {read.indices}.")
         # seqio hands the very same dataset object to the score function later.
         self._task_of_dataset[id(dataset)] = task
         self._tasks[task] = read
@@ -130,10 +175,32 @@ class RankEvaluator:
         """The questions of all tasks, as the scorer takes them."""
         return [one.question for one in self.asked]
 
-    def score(self, params: Tree) -> list[QuestionScore]:
-        """Scores of all questions under one model, in the order of `questions`."""
+    @property
+    def tasks(self) -> list[str]:
+        """The names of the tasks."""
+        return list(self._tasks)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Names the questions by their content: hosts that differ would score different batches."""
+        found = hashlib.sha256()
+        for one in self.asked:
+            question = one.question
+            tokens = [[*map(int, part)] for part in (question.prompt_tokens, *question.options)]
+            found.update(json.dumps([str(question.question_id), one.answer, tokens]).encode())
+        return found.hexdigest()
+
+    def score(self, params: Tree, store: ScoreStore | None = None) -> list[QuestionScore]:
+        """Scores of all questions under one model, in the order of `questions`.
+
+        Args:
+          params: of the model.
+          store: what keeps and gives back scores of this very model; None: all are scored.
+        """
         with self.progress() as progress:
-            return self._scorer.score(params, self.questions, progress)
+            if store is None:
+                return self._scorer.score(params, self.questions, progress)
+            return store.score(self._scorer, params, self.questions, progress)
 
     def score_stacked(self, params: Tree) -> list[list[QuestionScore]]:
         """Scores under models stacked on a leading axis, a list for each."""
@@ -165,6 +232,7 @@ class RankEvaluator:
 
     def metrics(self, results: Sequence[QuestionScore], step: int | None = None) -> Metrics:
         """What the tasks' metric functions, called by seqio, say of scores: see `evaluate`."""
+        self._check_coverage(results)
 
         def score_fn(dataset: tf.data.Dataset) -> list[tuple[int, float]]:
             task = self._task_of_dataset[id(dataset)]
@@ -185,6 +253,17 @@ class RankEvaluator:
             }
             for task, values in metrics.items()
         }
+
+    def _check_coverage(self, results: Sequence[QuestionScore]) -> None:
+        """Every question counts, and counts once."""
+        wanted = [one.question.question_id for one in self.asked]
+        found = [result.question_id for result in results]
+        if found != wanted:
+            missing = sorted(map(str, set(wanted) - set(found)))
+            raise RuntimeError(
+                f"{len(found)} scores for {len(wanted)} questions, of which {len(missing)} have "
+                f"none ({', '.join(missing[:3])}): give those that this evaluator's score gave."
+            )
 
     def _clean_metrics(self, task: str, results: Sequence[QuestionScore]) -> dict[str, float]:
         if task not in self._clean:

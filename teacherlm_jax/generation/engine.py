@@ -116,6 +116,7 @@ class Generator:
       compilations: how many programs this generator had to compile.
       max_new_tokens: most tokens to write after a prompt.
       max_length: most tokens of prompt and new tokens together.
+      eos_id: ends a row; None: rows end at their maximum alone.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class Generator:
         self.max_length = max_length
         self._model = model
         self._params = params
+        self.eos_id = eos_id
         self._eos_id = decode_lib.NO_EOS if eos_id is None else eos_id
         self._bos = () if bos_id is None else (bos_id,)
         self._batch_size = batch_size

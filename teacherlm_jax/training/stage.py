@@ -7,6 +7,7 @@ from typing import Any
 
 from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.training import optimizer as optimizer_lib
+from teacherlm_jax.training.validation import ModelEvaluation
 
 PREVIOUS = "previous"
 
@@ -35,9 +36,12 @@ class Stage:
         (its last tokens are kept).
       max_examples: most examples of each task, or a number by task: always the same ones.
       cap_seed: which those are.
-      eval_period: updates between two passes over `eval_split`; None: there are none.
-      eval_split: whose loss is measured while training.
+      eval_period: updates between two times that the model is measured; None: it never is.
+      eval_split: whose loss is measured while training; None: no loss is, so that `evaluation` is
+        all.
       eval_steps: most batches of such a pass; None: all.
+      evaluation: what is measured beside it, such as rank classification by
+        `evaluation.training_evaluation.TrainingEvaluation`.
     """
 
     name: str
@@ -58,8 +62,9 @@ class Stage:
     max_examples: int | Mapping[str, int] | None = None
     cap_seed: int = 0
     eval_period: int | None = None
-    eval_split: str = "validation"
+    eval_split: str | None = "validation"
     eval_steps: int | None = None
+    evaluation: ModelEvaluation | None = None
 
     def __post_init__(self) -> None:
         owner = f"stage {self.name!r}"
@@ -89,6 +94,24 @@ class Stage:
                 "training.optimizer, as in @optimizer.Muon()."
             )
         _check_rate(owner, self.optimizer)
+        self._check_evaluation(owner)
+
+    def _check_evaluation(self, owner: str) -> None:
+        if self.evaluation is not None and not hasattr(self.evaluation, "prepare"):
+            raise ValueError(
+                f"{owner}: evaluation = {self.evaluation!r}; bind an evaluation with brackets, as "
+                "in @training_evaluation.TrainingEvaluation(), or None."
+            )
+        if self.evaluation is not None and self.eval_period is None:
+            raise ValueError(
+                f"{owner}: there is an evaluation, but eval_period is None, so it would never run; "
+                "set the updates between two times, or evaluation to None."
+            )
+        if self.eval_period is not None and self.eval_split is None and self.evaluation is None:
+            raise ValueError(
+                f"{owner}: eval_period = {self.eval_period}, but eval_split and evaluation are "
+                "None, so nothing would be measured; give one of them, or no eval_period."
+            )
 
     def _check_lengths(self, owner: str) -> None:
         lengths = self.task_feature_lengths
@@ -106,7 +129,9 @@ class Stage:
 
     def configuration(self) -> Any:
         """JSON values of all that decides the parameters that come out."""
-        described = describe(self, self.train_steps or _STEPS_WHERE_UNKNOWN)
+        # An evaluation is anybody's, and may hold what cannot be described.
+        looked_away = dataclasses.replace(self, evaluation=None, eval_period=None)
+        described = describe(looked_away, self.train_steps or _STEPS_WHERE_UNKNOWN)
         return {name: value for name, value in described.items() if name not in _FREE}
 
 
@@ -123,7 +148,7 @@ def _check_rate(owner: str, optimizer: optimizer_lib.Optimizer) -> None:
 
 
 # What a restart may change: it changes rounding, or what is looked at.
-_FREE = ("microbatches", "eval_period", "eval_split", "eval_steps")
+_FREE = ("microbatches", "eval_period", "eval_split", "eval_steps", "evaluation")
 # Along which a schedule is described where the data's length decides.
 _STEPS_WHERE_UNKNOWN = 1000
 

@@ -2,14 +2,24 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
+import seqio
 from absl import logging
 
 from teacherlm_jax.data import batches as batches_lib
 from teacherlm_jax.data import pipeline
 from teacherlm_jax.training.placement import Placement
 from teacherlm_jax.training.stage import Stage
-from teacherlm_jax.training.validation import PREFIX, Validation
+from teacherlm_jax.training.validation import (
+    PREFIX,
+    HeldOutLoss,
+    ModelEvaluation,
+    PreparedEvaluation,
+    TrainedModel,
+    Validation,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +31,14 @@ class StageData:
       train_steps: updates, a number.
       digest: names the data by its content.
       validation: one pass over the validation split; None: there is none.
+      evaluation: what is measured beside it; None: nothing.
     """
 
     batches: batches_lib.MixtureBatches
     train_steps: int
     digest: str
     validation: batches_lib.MixtureBatches | None = None
+    evaluation: PreparedEvaluation | None = None
 
 
 def shared_loader(cache_dir: str | None) -> pipeline.TableLoader:
@@ -36,8 +48,26 @@ def shared_loader(cache_dir: str | None) -> pipeline.TableLoader:
     return functools.cache(functools.partial(pipeline.load_table, cache_dir=cache_dir))
 
 
+def shared_evaluations(model: TrainedModel) -> Callable[[ModelEvaluation], PreparedEvaluation]:
+    """Prepares each evaluation of a model once, since stages share them."""
+    prepared: list[tuple[ModelEvaluation, PreparedEvaluation]] = []
+
+    def prepare(evaluation: ModelEvaluation) -> PreparedEvaluation:
+        for known, result in prepared:
+            if known == evaluation:
+                return result
+        prepared.append((evaluation, evaluation.prepare(model)))
+        return prepared[-1][1]
+
+    return prepare
+
+
 def load(
-    stage: Stage, mixture_name: str, bos_id: int | None, loader: pipeline.TableLoader
+    stage: Stage,
+    mixture_name: str,
+    bos_id: int | None,
+    loader: pipeline.TableLoader,
+    evaluation: PreparedEvaluation | None = None,
 ) -> StageData:
     """Reads, or makes, the tables of a stage, and plans its steps.
 
@@ -46,6 +76,7 @@ def load(
       mixture_name: of its mixture or task, braces filled.
       bos_id: token before every text; None: none.
       loader: of a task's split.
+      evaluation: the stage's, prepared.
 
     Raises:
       ValueError: an example does not fit, a split is missing, or the data ends before the stage.
@@ -66,13 +97,32 @@ def load(
     )
     digest = batches_lib.tables_digest(tables, rates)
     validation = None
-    if stage.eval_period is not None:
+    if stage.eval_period is not None and stage.eval_split is not None:
+        _check_eval_split(stage, mixture_name, stage.eval_split)
         held_out, _ = pipeline.load_tables(mixture_name, stage.eval_split, loader)
         # Without rates, one epoch sees every example once.
         validation = batches_lib.MixtureBatches(
             held_out, None, row_format, stage.batch_size, seed=0, num_epochs=1
         )
-    return StageData(batches, _train_steps(stage, batches), digest, validation)
+    return StageData(batches, _train_steps(stage, batches), digest, validation, evaluation)
+
+
+def _check_eval_split(stage: Stage, mixture_name: str, split: str) -> None:
+    for task in seqio.get_subtasks(pipeline.registered(mixture_name)):
+        if split not in task.splits:
+            raise ValueError(
+                f"stage {stage.name!r}: eval_split = {split!r}, but task {task.name} has no such "
+                f"split; it has {list(task.splits)}. Name one of them, or None for no loss on "
+                "held-out data."
+            )
+
+
+def digests(stage: Stage, data: StageData) -> dict[str, str]:
+    """What hosts must have read alike: what it is -> its digest."""
+    found = {f"data of stage {stage.name}": data.digest}
+    if data.evaluation is not None:
+        found[f"evaluation of stage {stage.name}"] = data.evaluation.digest
+    return found
 
 
 def metric_names(data: StageData) -> set[str]:
@@ -82,6 +132,8 @@ def metric_names(data: StageData) -> set[str]:
     if data.validation is not None:
         measured = {"loss", "accuracy", *(f"loss/{name}" for name in data.validation.components)}
         names |= {f"{PREFIX}{name}" for name in measured}
+    if data.evaluation is not None:
+        names |= set(data.evaluation.metric_names)
     return names
 
 
@@ -103,16 +155,27 @@ def _train_steps(stage: Stage, batches: batches_lib.MixtureBatches) -> int:
 
 
 def validation(stage: Stage, data: StageData, placement: Placement) -> Validation | None:
-    """The validation of a stage; None where it has none."""
-    if data.validation is None:
+    """What is measured while a stage trains; None where it has nothing such."""
+    parts: list[Callable[..., Any]] = []
+    if data.validation is not None:
+        parts.append(_held_out_loss(stage, data.validation, placement))
+    if data.evaluation is not None:
+        parts.append(data.evaluation)
+    if not parts:
         return None
-    assert stage.eval_period is not None and data.validation.steps is not None
-    if data.validation.components != placement.components:
-        placement = dataclasses.replace(placement, components=data.validation.components)
-    return Validation(
-        batches=data.validation,
-        steps=min(data.validation.steps, stage.eval_steps or data.validation.steps),
-        period=stage.eval_period,
+    assert stage.eval_period is not None
+    return Validation(stage.eval_period, parts)
+
+
+def _held_out_loss(
+    stage: Stage, batches: batches_lib.MixtureBatches, placement: Placement
+) -> HeldOutLoss:
+    assert batches.steps is not None
+    if batches.components != placement.components:
+        placement = dataclasses.replace(placement, components=batches.components)
+    return HeldOutLoss(
+        batches=batches,
+        steps=min(batches.steps, stage.eval_steps or batches.steps),
         sums_fn=placement.sums_fn,
         place=functools.partial(placement.place, batch_size=stage.batch_size),
         rows=placement.rows(stage.batch_size),

@@ -35,6 +35,7 @@ from teacherlm_jax.training import stage as stage_lib
 from teacherlm_jax.training import stage_data, stage_run
 from teacherlm_jax.training.placement import Placement
 from teacherlm_jax.training.stage import Stage
+from teacherlm_jax.training.validation import ModelEvaluation, PreparedEvaluation, TrainedModel
 
 Tree = Any
 
@@ -104,6 +105,10 @@ class Curriculum:
         """The name of a stage's mixture, braces filled."""
         return pipeline.fill_name(stage.mixture_or_task_name, self.name_values)
 
+    def trained_model(self, mesh: Mesh) -> TrainedModel:
+        """The model of all stages, as evaluations see it."""
+        return TrainedModel(self.model, mesh, self.rules, self.bos_id, self.name_values)
+
     def configuration(self) -> dict[str, Any]:
         """What decides the parameters but for the data: no folders but the start, no mesh."""
         return {
@@ -144,14 +149,19 @@ def train(
     claim.check_folder(folder, configuration)
     entries = {stage.name: read_done(folder, stage.name) for stage in curriculum.stages}
     pending: list[_PendingStage] = []
-    loader = stage_data.shared_loader(curriculum.token_cache_dir)
+    reading = _Reading(
+        stage_data.shared_loader(curriculum.token_cache_dir),
+        stage_data.shared_evaluations(curriculum.trained_model(mesh)),
+    )
     previous: str | None = None
     for stage in curriculum.stages:
         if entries[stage.name] is None:
-            pending.append(_check_stage(curriculum, stage, previous, mesh, loader))
+            pending.append(_check_stage(curriculum, stage, previous, mesh, reading))
         previous = stage.name
     # Hosts that read other data would train on a mixture of both. A host that is late reads still.
-    facts = {f"data of stage {one.stage.name}": one.data.digest for one in pending}
+    facts: dict[str, str] = {}
+    for one in pending:
+        facts |= stage_data.digests(one.stage, one.data)
     preflight.check(facts, timeout_seconds=_LONGEST_READING_SECONDS)
     for checked in pending:
         claim.check_folder(folder / checked.stage.name, checked.configuration)
@@ -191,6 +201,14 @@ def read_done(folder: epath.Path, stage: str) -> dict[str, Any] | None:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Reading:
+    """How stages read what they share, each once: tables, and evaluations."""
+
+    loader: pipeline.TableLoader
+    prepare: Callable[[ModelEvaluation], PreparedEvaluation]
+
+
+@dataclasses.dataclass(frozen=True)
 class _PendingStage:
     """A stage that can be trained.
 
@@ -214,7 +232,7 @@ def _check_stage(
     stage: Stage,
     previous: str | None,
     mesh: Mesh,
-    loader: pipeline.TableLoader,
+    reading: _Reading,
 ) -> _PendingStage:
     """Reads a stage's data, and checks that its mesh fits and that its start is there."""
     rules = curriculum.rules
@@ -240,7 +258,8 @@ def _check_stage(
     curriculum.model.check_row_length(
         stage.row_length, f"stage {stage.name!r}: sum of task_feature_lengths"
     )
-    data = stage_data.load(stage, name, curriculum.bos_id, loader)
+    evaluation = None if stage.evaluation is None else reading.prepare(stage.evaluation)
+    data = stage_data.load(stage, name, curriculum.bos_id, reading.loader, evaluation)
     policy_lib.check_best_metric(curriculum.save_policy, stage_data.metric_names(data))
     placement = dataclasses.replace(placement, components=data.batches.components)
     stage = dataclasses.replace(stage, train_steps=data.train_steps)

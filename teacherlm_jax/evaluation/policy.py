@@ -1,0 +1,59 @@
+"""How options are scored, out of settings in words."""
+
+from __future__ import annotations
+
+from teacherlm_jax.data import pipeline
+from teacherlm_jax.scoring.scores import ScoringPolicy
+
+FROM_VOCABULARY = "vocabulary"
+
+
+def scoring_policy(
+    mixture_or_task_name: str,
+    *,
+    bos_id: int | str | None,
+    max_length: int,
+    truncation: str,
+    boundary: str,
+    normalisation: str,
+    unconditional_prompt: str | None,
+) -> ScoringPolicy:
+    """The policy for tasks; their data must be set up, as the vocabulary is asked.
+
+    Args:
+      mixture_or_task_name: whose vocabulary it is.
+      bos_id: token before every prompt; None: none; "vocabulary": what the vocabulary says that
+        the model's texts begin with.
+      max_length: see `ScoringPolicy`, as for those that follow.
+      truncation: of prompts.
+      boundary: between prompt and option.
+      normalisation: of the headline.
+      unconditional_prompt: text after which options are scored once more; "": after BOS, or where
+        there is none after the token that the vocabulary begins or ends texts with; None: they
+        are not.
+
+    Raises:
+      ValueError: a setting is impossible.
+    """
+    vocabulary = pipeline.vocabulary(mixture_or_task_name)
+    if bos_id == FROM_VOCABULARY:
+        bos_id = getattr(vocabulary, "prefix_id", vocabulary.bos_id)
+    if isinstance(bos_id, str):
+        raise ValueError(
+            f"bos_id = {bos_id!r}, but it must be a token id, None, or {FROM_VOCABULARY!r}."
+        )
+    without: tuple[int, ...] | None = None
+    if unconditional_prompt is not None:
+        without = tuple(vocabulary.encode(unconditional_prompt))
+        if not without and bos_id is None:
+            # As lm-evaluation-harness does for an empty context.
+            first = [i for i in (vocabulary.bos_id, vocabulary.eos_id) if i is not None]
+            without = tuple(first[:1]) or None
+    return ScoringPolicy(
+        max_length=max_length,
+        bos_id=bos_id,
+        truncation=truncation,
+        boundary=boundary,
+        normalisation=normalisation,
+        unconditional_prompt=without,
+    )
