@@ -22,11 +22,12 @@ from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import hosts
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.scoring import clean_subset as clean_lib
-from teacherlm_jax.scoring import report
+from teacherlm_jax.scoring import receipt_files, report
 from teacherlm_jax.scoring.averages import averages
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.results import summarize
+from teacherlm_jax.scoring.score_store import ScoreStore
 from teacherlm_jax.scoring.scores import QuestionScore, ScoringPolicy
 from teacherlm_jax.weights.any_checkpoint import is_hugging_face, load_model, saved_model
 
@@ -59,6 +60,8 @@ class CheckpointEvaluation:
       data: what tasks over public data read when their data is read; None: as the process has it.
       report: whether report.html, results.json and charts are written beside it; where replicas are
         evaluated, a folder for each and a comparison.
+      score_cache_dir: where log-likelihoods are kept, by tokens and checkpoint, so that nothing is
+        scored twice; evaluations may share it. None: in the output folder. Not of replicas.
       clean_subset: a clean_subset.json of `teacherlm data decontaminate`: accuracies are told for
         its questions as well; None: for all questions alone.
     """
@@ -78,6 +81,7 @@ class CheckpointEvaluation:
     mesh: mesh_lib.MeshConfig = mesh_lib.MeshConfig()
     data: data_setup.DataSetup | None = None
     report: bool = True
+    score_cache_dir: str | None = None
     clean_subset: str | None = None
 
     def policy(self) -> ScoringPolicy:
@@ -174,7 +178,7 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     shown = settings.shown(policy)
     # Another checkpoint's numbers, or a student's own, are not to be written over.
     claim.claim_folder(settings.output_dir, {"checkpoint_dir": str(loaded.path.parent), **shown})
-    scored = _scored(evaluator, loaded, model)
+    scored = _scored(settings, evaluator, loaded, model)
     groups = groups_of(settings.mixture_or_task_name)
     details = {"checkpoint": str(loaded.path), "step": loaded.step, **shown}
     path = epath.Path(settings.output_dir) / "evaluation.json"
@@ -208,11 +212,17 @@ class _Scored:
 
 
 def _scored(
-    evaluator: RankEvaluator, loaded: restore.LoadedModel, model: DecoderConfig
+    settings: CheckpointEvaluation,
+    evaluator: RankEvaluator,
+    loaded: restore.LoadedModel,
+    model: DecoderConfig,
 ) -> list[_Scored]:
     models: list[tuple[int | None, list[QuestionScore], str]]
     if loaded.replicas is None:
-        models = [(None, evaluator.score(loaded.params), fingerprint.digest(loaded.params))]
+        digest = fingerprint.digest(loaded.params)
+        folder = settings.score_cache_dir or str(epath.Path(settings.output_dir) / "scores")
+        store = ScoreStore(folder, digest)
+        models = [(None, evaluator.score(loaded.params, store), digest)]
     else:
         together = evaluator.score_stacked(loaded.params)
         models = [
@@ -245,6 +255,7 @@ def _report(
         label = "" if one.replica is None else f"replica_{one.replica}"
         title = f"{settings.mixture_or_task_name} {label}".strip()
         own = folder / label if label else folder
+        receipt_files.write(own / "receipts.jsonl", one.receipts)
         page = report.write(results, one.receipts, own, title, details)
         found.append((label, results))
     if len(found) == 1:

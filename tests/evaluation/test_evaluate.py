@@ -10,6 +10,7 @@ import transformers
 from teacherlm_jax.data import ledger
 from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
 from teacherlm_jax.evaluation import evaluate
+from teacherlm_jax.scoring import rank, receipt_files
 from teacherlm_jax.scoring.metrics import rank_classification
 from tests import tiny_study
 from tests.data import tiny_tokenizers
@@ -41,6 +42,19 @@ def test_pages_figures_and_charts_are_written(study, tmp_path):
         assert task["by_normalisation"]["sum"]["accuracy"] == pytest.approx(accuracy)
     assert found["details"]["scoring"]["boundary"] == "apart"
     assert (tmp_path / "out" / "report.md").exists()
+
+
+def test_what_was_scored_is_not_scored_again(study, tmp_path, monkeypatch):
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    first = evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path))
+    receipts = receipt_files.read(tmp_path / "out" / "receipts.jsonl")
+    assert len(receipts) == sum(m["questions"] for m in first["models"][0]["metrics"].values())
+    monkeypatch.setattr(rank.Scorer, "run", lambda *_, **__: iter(()))
+    again = evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path))
+    assert again == first
+    # Elsewhere there is nothing to take scores from.
+    with pytest.raises((KeyError, IndexError)):
+        evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path / "other"))
 
 
 def test_replicas_get_a_page_each_and_a_comparison(study, tmp_path):
