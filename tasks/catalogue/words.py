@@ -47,7 +47,10 @@ WIC = define(
     splits={"train": "train[:-200]", "validation": "train[-200:]", "test": "validation"},
     counts={"train": 5_428, "validation": 638, "test": 1_400},
     read=_wic,
-    question='{sentence1}\n{sentence2}\nWhich does the word "{word}" have in these sentences?',
+    question=(
+        '{sentence1}\n{sentence2}\nDoes the word "{word}" have different meanings or the same'
+        " meaning in these sentences?"
+    ),
 )
 
 COLA = define(

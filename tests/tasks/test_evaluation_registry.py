@@ -44,7 +44,8 @@ GOLDEN = {
     "anli_r3": f"{NLI}|Yes|It's impossible to say|No|B",
     "cb": f"{NLI}|Yes|No|It's impossible to say|B",
     "rte": f"{NLI}|yes|no|B",
-    "wic": 'A {river} bank.\nThe bank lent.\nWhich does the word "bank" have in these sentences?'
+    "wic": 'A {river} bank.\nThe bank lent.\nDoes the word "bank" have different meanings or the'
+    " same meaning in these sentences?"
     "|different meanings|the same meaning|A",
     "boolq": "Chalk is a soft {white} rock.\nIs chalk a rock?|no|yes|B",
     "commonsense_qa": "What (of these) is {hot}?|milk|tea|juice|soup|D",

@@ -15,7 +15,10 @@ CLOSED = {name for name, case in CASES.items() if case.sample.options}
 GOLDEN: dict[str, tuple[str, str, str]] = {
     "aeslc": (
         "subject_after",
-        ("The {old} ferry was sold.\nIt sails no more.\n\nWrite a subject line for this email."),
+        (
+            "The {old} ferry was sold.\nIt sails no more.\n\nWhat should stand in the subject line of"
+            " this?"
+        ),
         ("Ferry sold"),
     ),
     "cnn_dailymail": (
@@ -184,12 +187,12 @@ GOLDEN: dict[str, tuple[str, str, str]] = {
     ),
     "wmt14_enfr": (
         "how",
-        ("Bring the Boat home, Anna!\n\nHow do you say this in French?"),
+        ("Bring the Boat home, Anna!\n\nWhat would that be in French?"),
         ("{Anna}!"),
     ),
     "wmt16_translate_csen": (
         "how",
-        ("Bring the Boat home, Anna!\n\nHow do you say this in Czech?"),
+        ("Bring the Boat home, Anna!\n\nWhat would that be in Czech?"),
         ("{Anna}!"),
     ),
     "wmt16_translate_deen": (

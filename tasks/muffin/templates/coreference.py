@@ -75,7 +75,7 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         ),
         Template(
             "same",
-            'In the text below, are "{noun}" and "*{pronoun}*" the same?\n\n{text}\n\n{options}',
+            'Read the text below. By "*{pronoun}*", does it mean "{noun}"?\n\n{text}\n\n{options}',
             "{answer}",
         ),
         Template(

@@ -132,7 +132,7 @@ _MNLI = (
         " true? {lettered_options}\nLetter:",
         "{letter}",
     ),
-    Template("bare", "Given: {premise}\nIs it so that: {hypothesis}", "{answer}"),
+    Template("bare", "Given: {premise}\nIs this so? {hypothesis}", "{answer}"),
     Template(
         "hypothesis_of_answer",
         'Premise: {premise}\n\nWrite a hypothesis. To "Does the premise make it true?" the answer'

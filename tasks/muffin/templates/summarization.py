@@ -8,7 +8,7 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
     "aeslc": (
         Template(
             "subject_after",
-            "{email}\n\nWrite a subject line for this email.",
+            "{email}\n\nWhat should stand in the subject line of this?",
             "{answer}",
         ),
         Template(
@@ -25,7 +25,7 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         ),
         Template(
             "email_of_subject",
-            'Write an email with the subject "{answer}".',
+            'The subject of an email is "{answer}". Write the email.',
             "{email}",
             is_inverted=True,
         ),
@@ -47,10 +47,10 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
             "Read the news story and write down its main points in a few sentences.\n\n{article}",
             "{answer}",
         ),
-        Template("summary_label", "Article: {article}\n\nSummary:", "{answer}"),
+        Template("summary_label", "News story: {article}\n\nHighlights:", "{answer}"),
         Template(
             "busy_reader",
-            "A reader in a hurry wants to know what the following report says. Tell them in short."
+            "A reader in a hurry wants to know what the following report says. Tell them briefly."
             "\n\n{article}",
             "{answer}",
         ),
@@ -118,7 +118,7 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         ),
         Template(
             "article_of_summary",
-            'Write an article with the title "{title}". It should come to this: {answer}',
+            '"{title}" is the title of an article that comes to this: {answer}\nWrite it.',
             "{article}",
             is_inverted=True,
         ),
@@ -210,8 +210,8 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         ),
         Template(
             "reviews_of_consensus",
-            'Of the film "{movie}" a site says: {answer}\n\nWhat did single critics write? Number'
-            " them.",
+            'Of the film "{movie}" a site says: {answer}\n\nWhat did the critics themselves write?'
+            " Number them.",
             "{reviews}",
             is_inverted=True,
         ),

@@ -7,7 +7,7 @@ from teacherlm_jax.tasks.muffin.template import Template
 # The fields name the language, so that one set of words is right for all.
 _TRANSLATION = (
     Template("into", "Translate into {language}: {english}", "{answer}"),
-    Template("how", "{english}\n\nHow do you say this in {language}?", "{answer}"),
+    Template("how", "{english}\n\nWhat would that be in {language}?", "{answer}"),
     Template("label", "English: {english}\n{language}:", "{answer}"),
     Template(
         "traveller",

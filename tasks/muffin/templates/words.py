@@ -93,7 +93,7 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         ),
         Template(
             "question_of_kind",
-            'Of the kinds of answers below, ask for one of the kind "{answer}".\n{options}',
+            'Answers are of these kinds:\n{options}\nAsk for something of the kind "{answer}".',
             "{question}",
             is_inverted=True,
         ),

@@ -70,7 +70,7 @@ _QUAIL = (
     Template("open_reply", "Text: {context}\nQuestion: {question}\nReply:", "{answer}"),
     Template(
         "question_wanted",
-        '{context}\n\nThe reply is "{answer}". The other replies offered are among these:\n'
+        '{context}\n\nThe right reply is "{answer}", and it was chosen out of these:\n'
         "{options}\nWhat is the question?",
         "{question}",
         is_inverted=True,

@@ -23,7 +23,7 @@ _ARC = (
     ),
     Template(
         "invent_the_question",
-        "A science teacher needs one more question for a test. Its four choices are these:\n"
+        "A science teacher needs one more question for a test. Its choices are these:\n"
         '{options}\nPupils should choose "{answer}". Write the question.',
         "{question}",
         is_inverted=True,

@@ -16,7 +16,11 @@ _AMAZON_POLARITY = (
         "{review}\n\nThe owner of the shop sorts this under\n{options}",
         "{answer}",
     ),
-    Template("letter_of_view", "{title}. {review}\n{lettered_options}", "{letter}"),
+    Template(
+        "letter_of_view",
+        "{title}. {review}\nThe customer's view, by letter: {lettered_options}",
+        "{letter}",
+    ),
     Template(
         "title_the_review",
         "Give this {answer} review of a product its title.\n{review}",
@@ -103,7 +107,11 @@ _YELP = (
         "{review}\n\nHow does this guest rate the visit?\n{options}",
         "{answer}",
     ),
-    Template("letter_of_visit", "{lettered_options}\nGuest's report: {review}", "{letter}"),
+    Template(
+        "letter_of_visit",
+        "{lettered_options}\nWhich letter goes with this guest's report? {review}",
+        "{letter}",
+    ),
     Template(
         "missing_stars",
         "The stars are missing here, between 1 star and 5 stars. Put them in.\n{review}",
@@ -155,7 +163,7 @@ _DBPEDIA = (
     ),
     Template(
         "find_the_title",
-        "Of what is this told? {content}\n(It is of this kind: {answer}.)",
+        "What does this describe? {content}\n(It is of this kind: {answer}.)",
         "{title}",
         is_inverted=True,
     ),
@@ -170,7 +178,7 @@ _DBPEDIA = (
 _TREC = (
     Template(
         "what_is_wanted",
-        'Who asks "{question}" wants to hear one of these. Which?\n{options}',
+        'Whoever asks "{question}" wants to hear one of these. Which?\n{options}',
         "{answer}",
     ),
     Template("letter_of_want", "{question} {lettered_options}\nSort it by letter.", "{letter}"),

@@ -223,7 +223,7 @@ _WIC = (
     ),
     Template(
         "letter_of_use",
-        "{word}: {sentence1} | {sentence2}\n{lettered_options}",
+        "{word}: {sentence1} | {sentence2}\nIn these, the word has {lettered_options}\nLetter:",
         "{letter}",
     ),
     Template(
@@ -244,7 +244,7 @@ _WIC = (
 _HELLASWAG = (
     Template(
         "next_scene",
-        "A video on {activity} shows this: {context}\nWhich scene comes next?\n{options}",
+        "Topic: {activity}\nIt begins like this: {context}\nWhich of these comes next?\n{options}",
         "{answer}",
     ),
     Template(

@@ -81,7 +81,7 @@ _GIGAWORD = (
         'A ticker has room for a few words. What does it show for "{text}"?',
         "{answer}",
     ),
-    Template("in_few_words", "In at most ten words: {text}", "{answer}"),
+    Template("in_few_words", "In as few words as a headline has: {text}", "{answer}"),
     Template(
         "sentence_from_headline",
         'Write the first sentence of the report with the headline "{answer}".',
@@ -122,7 +122,7 @@ _SAMSUM = (
     ),
     Template(
         "third_person",
-        "Retell the chat in the third person, and shortly.\n{dialogue}",
+        "Retell the chat in the third person, and briefly.\n{dialogue}",
         "{answer}",
     ),
     Template("minutes", "{dialogue}\n\nFor the minutes:", "{answer}"),
