@@ -16,8 +16,8 @@ GOLDEN: dict[str, tuple[str, str, str]] = {
     "aeslc": (
         "subject_after",
         (
-            "The {old} ferry was sold.\nIt sails no more.\n\nWhat should stand in the subject line of"
-            " this?"
+            "The {old} ferry was sold.\nIt sails no more.\n\nWhat should stand in the subject line"
+            " of this?"
         ),
         ("Ferry sold"),
     ),
