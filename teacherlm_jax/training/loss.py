@@ -192,7 +192,10 @@ def _chunked_forward(
     start = ((zero, zero), jnp.zeros((parts, *table_VD.shape[::-1]), jnp.float32))
     chunks = _cut((hidden_BTD, targets_BT, weights_BT), chunk)
     (sums, table_grad_SDV), (hidden_grad_NBCD, losses_NBC) = jax.lax.scan(one, start, chunks)
-    table_grad_VD = _summed(table_grad_SDV).T.astype(parameter_dtype)
+    # Where there is one chunk, XLA would turn product and transpose into one product, which it
+    # cannot do in bfloat16 on a CPU.
+    table_grad_DV = jax.lax.optimization_barrier(_summed(table_grad_SDV))
+    table_grad_VD = table_grad_DV.T.astype(parameter_dtype)
     length = hidden_BTD.shape[1]
     saved = (_joined(hidden_grad_NBCD, length), table_grad_VD)
     return (*sums, _joined(losses_NBC, length)), saved

@@ -124,6 +124,23 @@ def test_chunked_sums_and_gradients_are_those_of_float64(chunk, z_loss):
     np.testing.assert_allclose(found[1], by_rows, atol=1e-5)
 
 
+def test_bfloat16_has_a_gradient_on_this_device_where_there_is_one_chunk():
+    rng = np.random.default_rng(0)
+    hidden, table = rng.normal(size=(2, 16, 8)), rng.normal(size=(40, 8))
+    targets, weights = np.zeros((2, 16), np.int32), np.ones((2, 16), np.float32)
+
+    def gradients(dtype):
+        def loss(hidden, table):
+            sums = chunked_cross_entropy(hidden, table, targets, weights, chunk=16)
+            return sums["loss"].total
+
+        of_both = jax.jit(jax.grad(loss, (0, 1)))
+        return of_both(hidden.astype(dtype), table.astype(np.float32))
+
+    for found, expected in zip(gradients("bfloat16"), gradients(np.float32)):
+        np.testing.assert_allclose(found.astype(np.float32), expected, rtol=0.1, atol=0.1)
+
+
 def test_the_logits_are_never_whole():
     shapes = [(2, 512, 8), (1000, 8)]
     hidden, table = (jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes)
