@@ -96,7 +96,7 @@ def refused(capfd, name, arguments):
     return err
 
 
-PLAIN = ("config", "convert", "models")  # They take no gin files.
+PLAIN = ("config", "convert", "data", "models", "scores")  # They take no gin files.
 COMMANDS = [name for name in command_line.COMMANDS if name not in PLAIN]
 
 
