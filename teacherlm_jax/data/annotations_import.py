@@ -112,7 +112,9 @@ def import_annotations(
             place = f"{file.name}{where.removeprefix(str(file))}"
             _take(text, place, layout, settings, questions, rejects)
     if not questions:
-        first = f"; the first: {rejects[0].where}: {rejects[0].detail}" if rejects else ""
+        first = (
+            f"; the first: {rejects[0].where}: {rejects[0].detail.rstrip('.')}" if rejects else ""
+        )
         raise ValueError(
             f"none of {rows} rows is an annotation{first}. Say by --layout or --column FIELD=COLUMN"
             " where the fields stand."
@@ -152,9 +154,9 @@ def _take(
         rejects.append(_Reject(place, reason, detail, shown))
 
     try:
-        row = json.loads(text)
-    except ValueError as error:
-        return reject(NO_JSON, str(error))
+        row = records.parse_object(text, place)
+    except RecordError as error:
+        return reject(NO_JSON, str(error).removeprefix(f"{place}: "))
     try:
         values = annotation_layouts.read(row, layout)
         name = values.pop("annotator", settings.annotator)
@@ -200,10 +202,11 @@ def _content(record: TeacherDataRecord) -> tuple[str, ...]:
 
 def _agreed(annotations: Sequence[Annotated]) -> list[Annotated]:
     """Those who gave the answer of most, by name; empty where no answer has most."""
-    counts = collections.Counter(one.record.answer for one in annotations).most_common(2)
-    if len(counts) == 2 and counts[0][1] == counts[1][1]:
+    counts = collections.Counter(agreement.answer_key(one.record) for one in annotations)
+    (most, votes), *others = counts.most_common(2)
+    if others and others[0][1] == votes:
         return []
-    chosen = [one for one in annotations if one.record.answer == counts[0][0]]
+    chosen = [one for one in annotations if agreement.answer_key(one.record) == most]
     return sorted(chosen, key=lambda one: one.annotator)
 
 

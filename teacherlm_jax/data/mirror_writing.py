@@ -11,7 +11,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -24,6 +25,8 @@ from teacherlm_jax.data.rejects import Rejects
 SOURCE_NAME = "source.json"
 REJECTS_FOLDER = "rejects"
 SHARD_BYTES = 32 * 2**20
+
+_SPLIT_NAME = re.compile(r"\w[\w.-]*")
 
 _HASHED_AT_ONCE = 2**22
 
@@ -132,16 +135,21 @@ def write(
       tell: is told what is done, a line at a time.
 
     Raises:
-      mirror.MirrorError: the folder holds something else, or a split has no rows.
+      mirror.MirrorError: the folder holds something else, a split has no rows, or its name cannot
+        be that of a file.
       row_rendering.RowError: a row is malformed, unless those are left out.
     """
     folder = epath.Path(folder)
     source = {**origin.description, **dataclasses.asdict(settings)}
+    _check_names(origin.splits)
     _begin(folder, source)
     finished = mirror.read(folder) if ledger.is_complete(folder / mirror.MANIFEST_NAME) else None
     if finished is not None:
         tell(f"{folder} is complete.")
         return finished
+    for split in origin.splits:
+        if next(iter(origin.splits[split]()), None) is None:  # Before the others are written.
+            raise _no_rows(origin, split)
     splits = {}
     for split in origin.splits:
         splits[split] = _write_split(folder, split, origin.splits[split], settings, tell)
@@ -150,6 +158,27 @@ def write(
     written = mirror.read(folder)
     assert written is not None
     return written
+
+
+def _check_names(splits: Iterable[str]) -> None:
+    """Split names become names of files, and stand in slices."""
+    for split in splits:
+        if not _SPLIT_NAME.fullmatch(split):
+            raise mirror.MirrorError(
+                f"a split cannot be called {split!r}: its name may hold letters, digits, '_', '-'"
+                " and '.', and begins with a letter or digit. Name its files with"
+                " --split NAME=FILES."
+            )
+
+
+def _no_rows(origin: Origin, split: str) -> mirror.MirrorError:
+    files = origin.description.get("splits", {})
+    names = [file["file"] for file in files[split]] if isinstance(files, Mapping) else []
+    where = f" ({', '.join(names[:3])})" if names else ""
+    return mirror.MirrorError(
+        f"split {split!r} of the source has no rows{where}: mend the source, or leave the split out"
+        " by naming the others with --split."
+    )
 
 
 def _begin(folder: epath.Path, source: Mapping[str, Any]) -> None:
@@ -198,7 +227,7 @@ def _write_split(
         shards.append(_shard(name, data, len(lines)))
         tell(f"{split}: {sum(shard.rows for shard in shards):,} rows, {name} written")
     if not shards:
-        raise mirror.MirrorError(f"split {split!r} of the source has no rows.")
+        raise mirror.MirrorError(f"all rows of split {split!r} of the source are malformed.")
     return shards
 
 

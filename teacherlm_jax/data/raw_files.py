@@ -12,12 +12,13 @@ import datetime
 import gzip
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.data import row_rendering
+from teacherlm_jax.data import arrow_values, row_rendering
 
 _TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), ".parquet", ".arrow")
@@ -95,7 +96,7 @@ def rows(file: epath.PathLike, reading: Reading = AS_THEY_ARE) -> Iterator[RawFi
                 yield from _json(stream.read(), path)
             else:
                 yield from _lines(stream, path)
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise FileError(f"{path}: not a whole gzip file ({error}).") from None
 
 
@@ -156,7 +157,7 @@ def _separated(stream: Any, path: epath.Path, kind: str, reading: Reading) -> It
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
     else:
         reader = csv.reader(lines, strict=True)
-    names = list(reading.columns)
+    names = _checked_names(reading.columns, f"{path}: --columns", reading)
     first = 1
     while True:
         try:
@@ -175,14 +176,18 @@ def _separated(stream: Any, path: epath.Path, kind: str, reading: Reading) -> It
 
 
 def _checked_names(names: Sequence[str], where: str, reading: Reading) -> list[str]:
+    """The names of the fields; none where they are still to be read."""
     if len(set(names)) < len(names) or "" in names:
         raise FileError(
-            f"{where}: the first line must name the fields, each once; it is {list(names)}. For a"
-            " file without such a line give --columns."
+            f"{where}: the fields must have names, each once; they are {list(names)}. For a file"
+            " whose first line does not name them give --columns."
         )
-    unknown = {*reading.integers} - {*names}
-    if unknown:
-        raise FileError(f"{where}: there is no field {sorted(unknown)[0]!r}; there are {names}.")
+    unknown = sorted({*reading.integers} - {*names})
+    if names and unknown:
+        raise FileError(f"{where}: there is no field {unknown[0]!r}; there are {list(names)}.")
+    both = sorted({*reading.integers} & {*reading.drop})
+    if both:
+        raise FileError(f"{where}: {both[0]!r} is among --integers and --drop; it can be one.")
     return list(names)
 
 
@@ -214,8 +219,13 @@ def _table(stream: Any, path: epath.Path, kind: str, drop: Sequence[str]) -> Ite
     try:
         for batch in _batches(stream, kind):
             kept = [name for name in batch.schema.names if name not in drop]
+            if twice := arrow_values.repeated_name(kept):
+                raise FileError(
+                    f"{path}: two columns are called {twice!r}: rename one, or leave both out with"
+                    " --drop."
+                )
             batch = batch.select(kept)
-            for values in _values(batch):
+            for values in arrow_values.rows(batch):
                 number += 1
                 where = f"{path}:{number}"
                 try:
@@ -245,30 +255,6 @@ def _batches(stream: Any, kind: str) -> Iterator[Any]:
     yield from reader
 
 
-def _values(batch: Any) -> Iterator[Mapping[str, Any]]:
-    for first in range(0, batch.num_rows, _ROWS_AT_ONCE):
-        part = batch.slice(first, _ROWS_AT_ONCE)
-        try:
-            yield from part.to_pylist()
-        except UnicodeDecodeError:
-            for row in range(part.num_rows):
-                yield {name: _decoded(part.column(name), row) for name in part.schema.names}
-
-
-def _decoded(column: Any, row: int) -> Any:
-    """A value of a column with texts that may not be UTF-8."""
-    import pyarrow
-
-    try:
-        return column[row].as_py()
-    except UnicodeDecodeError:
-        if pyarrow.types.is_string(column.type):
-            return column.view(pyarrow.binary())[row].as_py()
-        if pyarrow.types.is_large_string(column.type):
-            return column.view(pyarrow.large_binary())[row].as_py()
-        return b"\xff (a text in here is not UTF-8)"
-
-
 def _plain(value: Any) -> Any:
     """A value of Arrow as JSON types.
 
@@ -285,6 +271,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, arrow_values.Unreadable):
+        raise row_rendering.RowError(f"{value.reason}: leave the field out with --drop.")
     raise row_rendering.RowError(
         f"{value!r:.40} is a {type(value).__name__}, for which JSON has no type: leave the field"
         " out with --drop."

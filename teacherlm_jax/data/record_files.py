@@ -16,7 +16,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.data import ledger
+from teacherlm_jax.data import arrow_values, ledger
 from teacherlm_jax.data.record_fields import RecordError
 
 SUFFIXES = (".jsonl", ".parquet", ".csv", ".json")
@@ -169,29 +169,33 @@ def _parquet(file: epath.Path) -> Iterator[Row]:
     with file.open("rb") as stream:
         try:
             for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(PARQUET_ROWS_AT_ONCE):
-                for values in batch.to_pylist():
+                if twice := arrow_values.repeated_name(batch.schema.names):
+                    raise RecordError(f"{file}: two columns are called {twice!r}; rename one.")
+                for values in arrow_values.rows(batch):
                     number += 1
-                    text = json.dumps(_without_null(values), default=_date_as_text)
-                    yield text.encode(), f"{file}:{number}"
-        except pyarrow.ArrowInvalid as error:
+                    where = f"{file}:{number}"
+                    yield json.dumps(_plain(values, where)).encode(), where
+        except (pyarrow.ArrowInvalid, OSError) as error:
             raise RecordError(f"{file}: not a whole Parquet file ({error}).") from None
 
 
-def _without_null(values: Any) -> Any:
-    """Struct types have all fields of all rows: what a row lacks is null there."""
-    if isinstance(values, dict):
-        return {key: _without_null(value) for key, value in values.items() if value is not None}
-    if isinstance(values, list):
-        return [_without_null(value) for value in values]
-    return values.decode("utf-8", "surrogateescape") if isinstance(values, bytes) else values
-
-
-def _date_as_text(value: Any) -> str:
+def _plain(value: Any, where: str) -> Any:
+    """A value as JSON types, without what is null: struct types have all fields of all rows."""
+    if isinstance(value, dict):
+        return {key: _plain(entry, where) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [_plain(entry, where) for entry in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    raise RecordError(
-        f"a value is {value!r:.80}, of type {type(value).__name__}, which JSON lacks."
-    )
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, arrow_values.Unreadable):
+        reason = value.reason
+    else:
+        reason = f"a value is {value!r:.80}, of type {type(value).__name__}, which JSON lacks"
+    raise RecordError(f"{where}: {reason}: write the file without that column, or with it as text.")
 
 
 def _csv(file: epath.Path) -> Iterator[Row]:
@@ -201,6 +205,8 @@ def _csv(file: epath.Path) -> Iterator[Row]:
         reader = csv.DictReader(lines, restkey=MORE_FIELDS, strict=True)
         first = 2
         try:
+            if twice := arrow_values.repeated_name(reader.fieldnames or []):
+                raise RecordError(f"{file}:1: two columns are called {twice!r}; rename one.")
             for values in reader:
                 where, first = f"{file}:{first}", reader.line_num + 1
                 yield json.dumps(values).encode(), where
@@ -211,7 +217,7 @@ def _csv(file: epath.Path) -> Iterator[Row]:
 def _json(file: epath.Path) -> Iterator[Row]:
     try:
         rows = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{file}: not valid JSON ({error}).") from None
     if not isinstance(rows, list):
         raise RecordError(f"{file}: holds {rows!r:.80}; a .json file must be one list of objects.")

@@ -134,7 +134,7 @@ class TeacherDataRecord:
         Raises:
             RecordError: the line is not UTF-8, not a JSON object, or not a valid record.
         """
-        return cls.from_mapping(_parse_object(line, where), where)
+        return cls.from_mapping(parse_object(line, where), where)
 
     @classmethod
     def from_features(cls, features: Mapping[str, Any], where: str = "record") -> TeacherDataRecord:
@@ -149,7 +149,7 @@ class TeacherDataRecord:
         """
         values = {name: _plain_value(value, name, where) for name, value in features.items()}
         if isinstance(values.get("provenance"), str):
-            values["provenance"] = _parse_object(values["provenance"] or "{}", where)
+            values["provenance"] = parse_object(values["provenance"] or "{}", where)
         return cls.from_mapping(values, where)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -210,8 +210,16 @@ def read_jsonl(path: epath.PathLike, *, unique_ids: bool = True) -> Iterator[Tea
             yield record
 
 
-def _parse_object(line: str | bytes, where: str) -> dict[str, Any]:
-    """Parses a JSON object, strictly: UTF-8, no name twice, no NaN."""
+def parse_object(line: str | bytes, where: str) -> dict[str, Any]:
+    """Parses a JSON object, strictly: UTF-8, no name twice, no NaN.
+
+    Args:
+        line: its text.
+        where: names it in an error.
+
+    Raises:
+        RecordError: it is none.
+    """
     try:
         text = line.decode("utf-8") if isinstance(line, bytes) else line
     except UnicodeDecodeError as error:

@@ -182,9 +182,12 @@ def row_text(values: Mapping[str, Any]) -> bytes:
     """A row's JSON as UTF-8, which `parsed` reads; `values` holds JSON types alone.
 
     Bytes that are not UTF-8, in texts decoded with "surrogateescape", stay as they are: `parsed`
-    refuses them, so that they are treated as all that is malformed.
+    refuses them, so that they are treated as all that is malformed. So are halves of characters.
     """
-    return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    try:
+        return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return json.dumps(values).encode("ascii")
 
 
 def reason_of(error: Exception) -> str:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from teacherlm_jax.data import agreement
@@ -38,6 +39,24 @@ def test_rouge_l_counts_words_in_order():
     assert agreement.rouge_l("police killed the gunman", "police kill the gunman") == 0.75
     assert agreement.rouge_l("police killed the gunman", "the gunman kill police") == 0.5
     assert agreement.rouge_l("", "a") == 0
+
+
+def test_rouge_l_is_that_of_a_slow_table():
+    draws = np.random.RandomState(0)
+    for _ in range(50):
+        one, other = (draws.choice(list("abcd"), draws.randint(1, 90)).tolist() for _ in "12")
+        lengths = np.zeros((len(one) + 1, len(other) + 1), int)
+        for i, word in enumerate(one):
+            for j, found in enumerate(other):
+                best = max(lengths[i, j + 1], lengths[i + 1, j])
+                lengths[i + 1, j + 1] = lengths[i, j] + 1 if word == found else best
+        expected = 2 * lengths[-1, -1] / (len(one) + len(other))
+        assert agreement.rouge_l(" ".join(one), " ".join(other)) == expected
+
+
+def test_rouge_l_of_huge_texts_ends():
+    text = " ".join(map(str, range(30_000)))  # The table would have 9e8 places.
+    assert agreement.rouge_l(text, f"{text} end") == 60_000 / 60_001
 
 
 def test_agreement_is_over_questions_that_two_annotated():

@@ -133,3 +133,28 @@ def test_what_holds_no_annotation_is_an_error(tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="layout = 'cosmos', but it must be one of teacherdata"):
         ImportSettings(layout="cosmos")
+
+
+def test_open_answers_that_differ_in_case_alone_agree(tmp_path):
+    row = {"question": "Why?", "fundamentals": "f"}
+    answers = [("ann", "Because."), ("bob", "because"), ("cid", "no"), ("dan", "-5"), ("eve", "5")]
+    rows = [{**row, "answer": answer, "annotator": name} for name, answer in answers]
+    file = write(tmp_path / "a.jsonl", *rows)
+    import_annotations([file], tmp_path / "out", ImportSettings())
+    (record,) = taken(tmp_path / "out")
+    assert record.answer == "Because." and record.provenance["answer"]["annotator_id"] == "ann"
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
+    [
+        ('{"question": ' + "[" * 100_000, "recursion depth"),
+        (json.dumps({**ANN, "fundamentals": float("nan")}), "NaN is not a JSON number"),
+        (json.dumps(ANN)[:-1] + ', "answer": "B"}', "field 'answer' stands twice"),
+    ],
+)
+def test_rows_that_json_readers_read_differently_are_rejected(tmp_path, row, detail):
+    file = write(tmp_path / "a.jsonl", row, BOB)
+    import_annotations([file], tmp_path / "out", ImportSettings())
+    (reject,) = rejects(tmp_path / "out")
+    assert reject["reason"] == annotations_import.NO_JSON and detail in reject["detail"]

@@ -186,6 +186,21 @@ def test_a_split_without_rows_is_an_error(tmp_path, content):
         write(tmp_path / "to", of_files({"train": [epath.Path(tmp_path / "train.jsonl")]}))
 
 
+def test_a_split_without_rows_is_told_of_before_another_is_written(source, tmp_path):
+    (tmp_path / "test.jsonl").write_bytes(b"")
+    files = {**source, "test": [epath.Path(tmp_path / "test.jsonl")]}
+    with pytest.raises(MirrorError, match=r"'test' of the source has no rows \(test\.jsonl\)"):
+        write(tmp_path / "to", of_files(files))
+    assert not list((tmp_path / "to").glob("train-*"))
+
+
+@pytest.mark.parametrize("split", ["../../out", "a/b", "", ".hidden", "a+b", "a[1]", "a\n"])
+def test_names_of_splits_stay_in_the_folder(source, tmp_path, split):
+    with pytest.raises(MirrorError, match="a split cannot be called"):
+        write(tmp_path / "to", of_files({split: source["train"]}))
+    assert not (tmp_path / "to").exists()
+
+
 def test_settings_are_checked():
     with pytest.raises(ValueError, match="format = 'parquet'; it must be one of"):
         Settings("parquet")

@@ -159,7 +159,7 @@ def test_texts_of_tables_that_are_not_utf_8(tmp_path):
         ("a.json", b'{"data": [{"a": 1}]}', "neither a list of objects nor an object a line"),
         ("a.json", b'{\n"data": 1}', "neither a list of objects"),
         ("a.json", b'["caf\xe9"]', "not valid JSON in UTF-8"),
-        ("a.csv", b"a,a\n1,2\n", "must name the fields, each once"),
+        ("a.csv", b"a,a\n1,2\n", "must have names, each once"),
         ("a.csv", b'a,b\n1,2\n"x,2\n', r"a\.csv:3: not CSV"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000)[:-9], "not a whole gzip file"),
         ("a.jsonl.gz", b"no gzip", "not a whole gzip file"),
@@ -175,3 +175,53 @@ def test_files_that_are_not_what_their_names_say(tmp_path, name, content, reason
 def test_empty_files_hold_no_rows(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     assert values(tmp_path / name) == []
+
+
+def test_values_of_tables_that_python_cannot_hold_spare_their_neighbours(tmp_path):
+    table = pa.table(
+        {
+            "n": [1, 2],
+            "fine": pa.array([0, 1], pa.timestamp("ns")),
+            "far": pa.array([0, 2**62], pa.timestamp("ms")),
+        }
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    first, second = raw_files.rows(tmp_path / "a.parquet")
+    assert parsed(first.text)["far"] == "1970-01-01T00:00:00"
+    assert "field 'fine', timestamp[ns], cannot be read" in second.reason
+    assert values(tmp_path / "a.parquet", Reading(drop=("fine", "far"))) == [{"n": 1}, {"n": 2}]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("1,2\n")
+    with pytest.raises(FileError, match="two columns are called 'a'"):
+        values(tmp_path / "a.parquet")
+    with pytest.raises(FileError, match=r"must have names, each once; they are \['a', 'a'\]"):
+        values(tmp_path / "a.csv", Reading(columns=("a", "a")))
+
+
+def test_flags_name_fields_that_there_are(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2\n")
+    with pytest.raises(FileError, match=r"no field 'c'; there are \['a', 'b'\]"):
+        values(tmp_path / "a.csv", Reading(columns=("a", "b"), integers=("c",)))
+    with pytest.raises(FileError, match="'a' is among --integers and --drop"):
+        values(tmp_path / "a.csv", Reading(columns=("a", "b"), integers=("a",), drop=("a",)))
+
+
+def test_half_a_character_in_a_list_is_one_rows_fault(tmp_path):
+    (tmp_path / "a.json").write_text('[{"a": "\\ud800"}, {"a": "\\ud83d\\ude00"}]')
+    bad, good = raw_files.rows(tmp_path / "a.json")
+    assert parsed(good.text) == {"a": "\N{GRINNING FACE}"}
+    with pytest.raises(RowError, match="half of a character"):
+        parsed(bad.text)
+
+
+def test_a_gzip_file_that_was_changed(tmp_path):
+    # Stored bytes with a block of a kind that there is none.
+    data = bytearray(gzip.compress(b'{"a": 1}\n'))
+    data[10] = 0x07
+    (tmp_path / "a.jsonl.gz").write_bytes(data)
+    with pytest.raises(FileError, match="not a whole gzip file"):
+        values(tmp_path / "a.jsonl.gz")

@@ -1,3 +1,4 @@
+import decimal
 import json
 
 import pyarrow
@@ -44,6 +45,8 @@ def test_parquet_leaves_out_nulls_and_lines_of_csv_with_other_lengths_say_so(tmp
         ("a.json", b"[", r"a\.json: not valid JSON"),
         ("a.parquet", b"PAR1", r"a\.parquet: not a whole Parquet file"),
         ("a.csv", b'q\nx\n"y\n', r"a\.csv:3: not CSV in UTF-8"),
+        ("a.json", b"[" * 100_000, r"a\.json: not valid JSON"),
+        ("a.csv", b"q,q\nx,y\n", r"a\.csv:1: two columns are called 'q'"),
         ("a.csv", b"q\n\xff\n", r"a\.csv:2: not CSV in UTF-8"),
         ("a.txt", b"", r"a\.txt: the name ends in none of \.jsonl"),
     ],
@@ -80,3 +83,27 @@ def test_missing_shards_are_named_whatever_their_kind(tmp_path):
     (tmp_path / "a-00001-of-00002.parquet").touch()
     with pytest.raises(FileNotFoundError, match=r"a-00000-of-00002\.parquet"):
         record_files.list_files(tmp_path)
+
+
+def test_a_table_with_what_json_lacks_is_named_with_the_row(tmp_path):
+    file = tmp_path / "a.parquet"
+    bad = pyarrow.array([b"fine", b"caf\xe9"]).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"q": bad}), file)
+    assert rows(file)[1][0] == {"q": "caf\udce9"}  # Which no record may hold.
+    for values, reason in (
+        (pyarrow.array([0, 1], pyarrow.timestamp("ns")), "cannot be read"),
+        ([None, decimal.Decimal(1)], "which JSON lacks"),
+    ):
+        pyarrow.parquet.write_table(pyarrow.table({"q": ["x", "y"], "n": values}), file)
+        with pytest.raises(RecordError, match=rf"a\.parquet:2: .*{reason}"):
+            rows(file)
+
+
+def test_a_damaged_table_is_named(tmp_path):
+    file = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"q": [f"text {n}" for n in range(500)]}), file)
+    data = bytearray(file.read_bytes())
+    data[40:60] = bytes(20)
+    file.write_bytes(data)
+    with pytest.raises(RecordError, match=r"a\.parquet: not a whole Parquet file"):
+        rows(file)
