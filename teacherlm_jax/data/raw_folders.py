@@ -25,6 +25,7 @@ _SPLIT_OF_WORD = {
 _NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 _NO_ROWS_TOO = ("config.json", "package.json", "manifest.json", "source.json")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(?:-[0-9a-f]+)?")
+_PLAIN_NAME = re.compile(r"(?!\.)[^/\\\0]+")
 _NUMBERED = re.compile(r"(?P<stem>.*?)[-_.]?\d+")
 
 Splits = dict[str, list[epath.Path]]
@@ -73,11 +74,11 @@ def find(path: epath.PathLike, config: str = "") -> Splits:
     if config and (path / config).is_dir():
         path = path / config
     if (path / "dataset_dict.json").exists():
-        splits = _json(path / "dataset_dict.json").get("splits", [])
+        splits = _names_in(path / "dataset_dict.json", "splits")
         return {split: _saved_files(path / split) for split in splits}
     if (path / "state.json").exists():
         split = _json(path / "state.json").get("_split") or "train"
-        return {split: _saved_files(path)}
+        return {str(split): _saved_files(path)}
     files = list(_walk(path))
     if not files:
         raise FileError(
@@ -117,11 +118,30 @@ def _saved_files(folder: epath.Path) -> list[epath.Path]:
             f"{folder}: saved with an order beside its rows, by a version of `datasets` before 2:"
             " load it and save it again."
         )
-    files = [folder / entry["filename"] for entry in state.get("_data_files", [])]
+    files = [folder / name for name in _names_in(folder / "state.json", "_data_files", "filename")]
     missing = [str(file) for file in files if not file.exists()]
-    if missing or not files:
-        raise FileError(f"{folder}: its state.json names {missing or 'no files'}, not there.")
+    if missing:
+        raise FileError(f"{folder}: its state.json names {missing}, not there.")
     return files
+
+
+def _names_in(path: epath.Path, field: str, of_each: str = "") -> list[str]:
+    """Names of files or folders beside a file of metadata, which has them in a list.
+
+    Raises:
+      FileError: it has none, or one that leads elsewhere.
+    """
+    entries = _json(path).get(field)
+    names = entries if isinstance(entries, list) else []
+    if of_each:
+        names = [entry.get(of_each) if isinstance(entry, dict) else None for entry in names]
+    is_plain = [isinstance(name, str) and _PLAIN_NAME.fullmatch(name) for name in names]
+    if not names or not all(is_plain):
+        raise FileError(
+            f"{path}: field {field!r} is {entries!r:.80}; it must list names of what lies beside"
+            " it: save the data set again."
+        )
+    return names
 
 
 def _json(path: epath.Path) -> Mapping[str, Any]:
@@ -129,7 +149,7 @@ def _json(path: epath.Path) -> Mapping[str, Any]:
         values = json.loads(path.read_text())
     except FileNotFoundError:
         raise FileError(f"{path} is not there: the data set was not saved to its end.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: not valid JSON ({error}).") from None
     if not isinstance(values, dict):
         raise FileError(f"{path}: not a JSON object.")
@@ -176,8 +196,11 @@ def _check_is_one_table(split: str, files: Sequence[epath.Path]) -> None:
     series = set()
     for file in files:
         stem = _stem(file)
-        match = _SHARD.fullmatch(stem) or _NUMBERED.fullmatch(stem)
-        series.add((str(file.parent), match["stem"] if match else stem, kind_of(file)))
+        shard = _SHARD.fullmatch(stem)
+        match = shard or _NUMBERED.fullmatch(stem)
+        # Series of two lengths come of two versions of the data.
+        count = shard["count"] if shard else ""
+        series.add((str(file.parent), match["stem"] if match else stem, count, kind_of(file)))
     if len(series) > 1:
         raise FileError(
             f"several files may be split {split!r}: {_shown(files)}. Say which: a folder with"
@@ -193,6 +216,11 @@ def _check_is_whole(files: Sequence[epath.Path]) -> None:
             series = (str(file.parent / match["stem"]), int(match["count"]))
             present.setdefault(series, set()).add(int(match["index"]))
     for (stem, count), indices in present.items():
+        if max(indices) >= count:
+            raise FileError(
+                f"{stem}-...: there is a file of number {max(indices):05d}, but {count} in all:"
+                " remove what is of another version."
+            )
         missing = sorted({*range(count)} - indices)
         if missing:
             raise FileError(

@@ -130,12 +130,38 @@ def test_a_config_is_a_folder_of_the_repository(tmp_path):
             ["train-00000-of-00003.parquet", "train-00002-of-00003.parquet"],
             "1 of 3 files are missing, the first is number 00001",
         ),
+        (
+            ["train-00000-of-00001.parquet", "train-00005-of-00001.parquet"],
+            "a file of number 00005, but 1 in all",
+        ),
+        (
+            [f"train-0000{part}.parquet" for part in ("0-of-00001", "0-of-00002", "1-of-00002")],
+            "several files may be split 'train'",
+        ),
     ],
 )
 def test_what_is_not_clear_is_an_error(tmp_path, names, reason):
     touch(tmp_path, *names)
     with pytest.raises(FileError, match=reason):
         raw_folders.find(tmp_path / "nowhere" if not names else tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("dataset_dict.json", {"splits": "train"}),
+        ("dataset_dict.json", {"splits": [1]}),
+        ("dataset_dict.json", {"splits": ["../elsewhere"]}),
+        ("state.json", {"_data_files": None}),
+        ("state.json", {"_data_files": ["a.arrow"]}),
+        ("state.json", {"_data_files": [{"filename": "/etc/hostname"}]}),
+        ("state.json", {"_data_files": [{"filename": "../a.arrow"}]}),
+    ],
+)
+def test_metadata_that_leads_elsewhere_or_nowhere(tmp_path, name, content):
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(FileError, match="it must list names of what lies beside it"):
+        raw_folders.find(tmp_path)
 
 
 def test_splits_named_one_by_one(tmp_path):
