@@ -97,7 +97,8 @@ class Stage:
         self._check_evaluation(owner)
 
     def _check_evaluation(self, owner: str) -> None:
-        if self.evaluation is not None and not hasattr(self.evaluation, "prepare"):
+        is_called = not isinstance(self.evaluation, type)
+        if self.evaluation is not None and not (is_called and hasattr(self.evaluation, "prepare")):
             raise ValueError(
                 f"{owner}: evaluation = {self.evaluation!r}; bind an evaluation with brackets, as "
                 "in @training_evaluation.TrainingEvaluation(), or None."

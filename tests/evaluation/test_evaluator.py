@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import seqio
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from teacherlm_jax.checkpoints import manager
 from teacherlm_jax.data import claim, ledger
@@ -192,14 +194,29 @@ def test_rows_of_a_question_share_its_prompt(task, options):
     assert metrics[task]["questions"] == rows // options
 
 
-def test_metrics_go_to_a_log_folder_where_one_is_given(tmp_path):
+def test_seqios_loggers_write_where_a_folder_is_given(tmp_path):
     folder = tmp_path / "new" / "log"
     logging = evaluator_lib.RankEvaluator("tiny0_two_eval", "test", scorer(), log_dir=folder)
-    metrics = logging.evaluate(random_params(), step=12)
-    [file] = folder.glob("**/*metrics*.jsonl")
-    logged = json.loads(file.read_text())
+    metrics = logging.evaluate(random_params(), step=12)["tiny0_two_eval"]
+    logged = json.loads((folder / "tiny0_two_eval-metrics.jsonl").read_text())
     assert logged["step"] == 12
-    assert logged["accuracy"] == metrics["tiny0_two_eval"]["accuracy"]
+    assert logged["accuracy"] == metrics["accuracy"]
+    [file] = folder.glob("tiny0_two_eval-*12.jsonl")
+    scores = [json.loads(line)["score"] for line in file.read_text().splitlines()]
+    slow = [value for *_, value in slow_scores(0, "tiny0_two_eval")]
+    np.testing.assert_allclose(scores, slow, atol=2e-5)
+    shown = EventAccumulator(str(folder / "tiny0_two_eval"))
+    shown.Reload()
+    [event] = shown.Tensors("eval/accuracy")
+    assert event.step == 12
+    assert tf.make_ndarray(event.tensor_proto) == pytest.approx(metrics["accuracy"])
+
+
+def test_scores_that_are_not_of_every_question_once_are_refused():
+    results = evaluator().score(random_params())
+    for wrong in (results[1:], [*results[1:], results[1]]):
+        with pytest.raises(RuntimeError, match=r"scores for \d+ questions, of which 1 have none"):
+            evaluator().metrics(wrong)
 
 
 @pytest.mark.parametrize(
