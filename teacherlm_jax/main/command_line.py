@@ -40,6 +40,7 @@ COMMANDS = {
     "config": "check, explain and compare configurations",
     "convert": "import public weights, export ours, compare the two",
     "data": "list, show, mirror, cache and clean data",
+    "scores": "compare two evaluations question by question",
     "students": "train and compare the students of each arm",
     "models": "list the models that there are gin files for",
 }
