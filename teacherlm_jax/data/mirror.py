@@ -191,7 +191,16 @@ def read_verified(path: epath.Path, size: int, sha256: str) -> bytes:
 
 
 def folder_of(name: str) -> epath.Path:
-    """Where the mirror of this name is looked for."""
+    """Where the mirror of this name is looked for.
+
+    Raises:
+      MirrorError: the name leads out of the folder of mirrors.
+    """
+    if not all(part.strip(".") for part in name.split("/")):
+        raise MirrorError(
+            f"{name!r} cannot name a mirror, which is a folder in {data_setup.data_dir()!r}: give"
+            " a name without empty parts and '..'."
+        )
     return epath.Path(data_setup.data_dir()) / name
 
 

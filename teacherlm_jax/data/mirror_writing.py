@@ -182,6 +182,8 @@ def _no_rows(origin: Origin, split: str) -> mirror.MirrorError:
 
 
 def _begin(folder: epath.Path, source: Mapping[str, Any]) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise mirror.MirrorError(f"{folder} is a file: give a folder with --to.")
     path = folder / SOURCE_NAME
     ours = (SOURCE_NAME, ledger.marker_path(path).name)
     if not ledger.is_complete(path) and folder.exists():
@@ -197,6 +199,10 @@ def _begin(folder: epath.Path, source: Mapping[str, Any]) -> None:
             f"{folder} is a mirror of another source, or was begun with other settings"
             f" ({_difference(json.loads(ledger.read_text(path)), source)}): give another folder"
             " with --to, or delete this one."
+        ) from None
+    except OSError as error:
+        raise mirror.MirrorError(
+            f"cannot write into the folder {folder} ({error}): give another with --to."
         ) from None
 
 

@@ -140,3 +140,9 @@ def test_a_manifest_that_counts_wrong_is_refused(folder):
     ledger.write_whole(path, json.dumps(manifest))
     with pytest.raises(MirrorError, match="holds 5 rows, its manifest says 6"):
         read(folder, "validation")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/../../b", "", "/etc", "a//b", "."])
+def test_names_stay_in_the_folder_of_mirrors(name):
+    with pytest.raises(MirrorError, match="cannot name a mirror"):
+        mirror.folder_of(name)

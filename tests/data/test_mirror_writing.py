@@ -256,3 +256,10 @@ def test_what_tfds_prepared(tmp_path, monkeypatch):
         assert by_hand(tmp_path / "to", split) == expected
     with pytest.raises(RowError, match=r"flat_rows:1\.0\.0 train:1: not UTF-8"):
         write(tmp_path / "flat", mirror_writing.of_tfds("flat_rows:1.0.0", ["train"]))
+
+
+def test_a_place_that_cannot_be_written_to(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place, reason in (("file", "is a file: give a folder"), ("file/in", "cannot write into")):
+        with pytest.raises(MirrorError, match=reason):
+            write(tmp_path / place, of_files(source))
