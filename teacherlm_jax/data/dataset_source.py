@@ -5,7 +5,6 @@ See `row_rendering` for what an element holds.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -196,8 +195,11 @@ class DatasetSource(seqio.DataSource):
         folder = mirror.folder_of(self.name)
         ways = []
         if self.tfds is not None:
-            how = tfds_preparation.how_to_prepare(self.tfds, self.manual)
-            ways.append("let TFDS prepare it:\n" + textwrap.indent(how, " " * 6))
+            how = [
+                *tfds_preparation.needs(self.tfds, self.manual),
+                f"teacherlm data mirror {self.name} --prepare --to {folder}",
+            ]
+            ways.append("\n      ".join(["let TFDS download and prepare it:", *how]))
         if self.hub is not None:
             ways.append(
                 f"fetch the files of {self.hub!r} from the Hugging Face hub, and mirror them:"

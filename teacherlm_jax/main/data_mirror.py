@@ -141,7 +141,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def _origin_of_tfds(flags: argparse.Namespace, source: Any) -> Any:
-    from teacherlm_jax.data import mirror_writing, prepared_tfds, split_slices
+    from teacherlm_jax.data import mirror_writing, prepared_tfds, split_slices, tfds_preparation
     from teacherlm_jax.main.command_line import without_chatter
 
     if source.tfds is None:
@@ -149,7 +149,7 @@ def _origin_of_tfds(flags: argparse.Namespace, source: Any) -> Any:
     try:
         with without_chatter():
             if flags.prepare:
-                prepared_tfds.builder_of(source.tfds).download_and_prepare()
+                tfds_preparation.prepare(source.tfds)
             there = prepared_tfds.counts(source.tfds)
             needed = [
                 name for spec in source.slices.values() for name in split_slices.splits_of(spec)

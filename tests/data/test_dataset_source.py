@@ -116,7 +116,7 @@ def test_what_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
         manual.get_dataset("train")
     for part in (
         "'tiny' is not here",
-        f"tfds.builder('{tiny_tfds.NAME}').download_and_prepare()",
+        f"teacherlm data mirror tiny --prepare --to {tmp_path}/tiny",
         "put x.zip into MANUAL_DIR",
         "'owner/tiny/config' from the Hugging Face hub",
         mirrored,
@@ -125,7 +125,7 @@ def test_what_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
         assert part in str(caught.value)
     with pytest.raises(MissingDataError) as caught:
         source(tfds=None).get_dataset("train")
-    assert mirrored in str(caught.value) and "download_and_prepare" not in str(caught.value)
+    assert mirrored in str(caught.value) and "--prepare" not in str(caught.value)
     assert source().num_input_examples("train") == 20  # By the tables.
     assert source(counts={}).num_input_examples("train") is None
     with pytest.raises(ValueError, match="'tiny' has no split 'test'; it has train, validation"):
