@@ -310,6 +310,7 @@ def _receipt(
         unconditional=score.unconditional,
         dtype=dtype,
         checkpoint_digest=checkpoint_digest,
+        normalisation=policy.normalisation,
     )
 
 

@@ -141,7 +141,7 @@ def of_sample(one: Sample, run: Run, cut: lm_eval_logs.Tokens | None) -> Compare
         facts[DTYPE] = run.dtype
     if run.model is not None:
         facts[CHECKPOINT] = f"{lm_eval_logs.MODEL}{run.model}"
-    if run.has_bos is not None:
+    if run.has_bos is False or (run.has_bos and run.bos_id is not None):
         facts[BOS] = run.bos_id if run.has_bos else None
     if cut is not None and run.max_length is not None:
         # All but the last token are read, so one more than the model has room for fits.
