@@ -101,7 +101,7 @@ def chosen(
     Raises:
       RowError: the place is none of the options'.
     """
-    if isinstance(place, str) and place.strip().lstrip("-").isdigit():
+    if isinstance(place, str) and place.strip().lstrip("-").isdecimal():
         place = int(place)
     answer = by_label({name: place}, name, options)
     return None if answer is None else Sample(fields, answer, tuple(options), id, place)

@@ -53,6 +53,15 @@ class Shard:
     bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.file, str) or "/" in self.file or not self.file.strip("."):
+            raise TypeError(f"file = {self.file!r}, but it must name a file of the folder")
+        for name, value in (("rows", self.rows), ("bytes", self.bytes)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise TypeError(f"{name} = {value!r}, but it must be a number from 0 on")
+        if not isinstance(self.sha256, str):
+            raise TypeError(f"sha256 = {self.sha256!r}, but it must be a text")
+
 
 @dataclasses.dataclass(frozen=True)
 class Mirror:
@@ -177,6 +186,8 @@ def read_verified(path: epath.Path, size: int, sha256: str) -> bytes:
         data = path.read_bytes()
     except FileNotFoundError:
         raise MirrorError(f"{path} is not there, but its manifest names it. {remedy}") from None
+    except OSError as error:
+        raise MirrorError(f"{path} cannot be read ({error}). {remedy}") from None
     known = (str(path), sha256)
     if len(data) == size and known in _verified:
         return data
@@ -241,7 +252,9 @@ def read(folder: epath.PathLike) -> Mirror | None:
             f" {ledger.marker_path(path).name} beside it. Copy the markers too, or run"
             " `teacherlm data mirror` again."
         ) from None
-    except (ledger.TornFileError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as bad:
+    except MirrorError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as bad:
         raise MirrorError(
             f"the manifest {path} cannot be read ({type(bad).__name__}: {bad}): delete the folder"
             " and make the mirror again."

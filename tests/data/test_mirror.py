@@ -142,6 +142,28 @@ def test_a_manifest_that_counts_wrong_is_refused(folder):
         read(folder, "validation")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"rows": "5"}, {"rows": -5}, {"bytes": None}, {"file": "../a"}, {"file": 3}, {"sha256": 3}],
+)
+def test_a_manifest_with_other_values_is_refused(folder, change):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["splits"]["validation"]["shards"][0].update(change)
+    ledger.remove(path)
+    ledger.write_whole(path, json.dumps(manifest))
+    with pytest.raises(MirrorError, match=rf"\(TypeError: {next(iter(change))} = "):
+        mirror.read(folder)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"[]"])
+def test_a_manifest_that_is_none_is_refused(folder, content):
+    ledger.remove(folder / "manifest.json")
+    ledger.write_whole(folder / "manifest.json", content)
+    with pytest.raises(MirrorError, match=r"the manifest .* cannot be read"):
+        mirror.read(folder)
+
+
 @pytest.mark.parametrize("name", ["../elsewhere", "a/../../b", "", "/etc", "a//b", "."])
 def test_names_stay_in_the_folder_of_mirrors(name):
     with pytest.raises(MirrorError, match="cannot name a mirror"):

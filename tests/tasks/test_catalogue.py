@@ -267,6 +267,8 @@ def test_options_may_repeat_where_the_place_of_the_answer_is_given() -> None:
     sample = reading.chosen({"question": "Which?"}, ["ink", "rain", "rain"], "2")
     assert sample == Sample({"question": "Which?"}, "rain", ("ink", "rain", "rain"), "", 2)
     assert reading.chosen({"question": "Which?"}, ["ink", "rain"], -1) is None
+    with pytest.raises(RowError, match="'label' is '²'; it must be 0 to 1"):
+        reading.chosen({"question": "Which?"}, ["ink", "rain"], "²")  # A digit, and no number.
 
 
 def test_ids_of_several_parts_do_not_depend_on_their_order() -> None:
