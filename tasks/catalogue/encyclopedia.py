@@ -54,7 +54,7 @@ def _wiki_bio(row: Mapping[str, Any]) -> Sample | None:
 DBPEDIA_14 = define(
     name="dbpedia_14",
     hub="fancyzhx/dbpedia_14",
-    splits={"train": "train", "test": "test"},
+    splits={"train": "train[:-200]", "validation": "train[-200:]", "test": "test"},
     counts={"train": 560_000, "test": 70_000},
     read=_dbpedia,
     question="{title}: {content}\nOf which kind is this?",

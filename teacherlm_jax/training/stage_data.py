@@ -84,6 +84,10 @@ def load(
     row_format = batches_lib.RowFormat(
         stage.row_length, bos_id, stage.loss_on, pack=stage.pack, too_long=stage.too_long
     )
+    eval_split = None if stage.eval_period is None else stage.eval_split
+    if eval_split is not None:
+        # Before the training data is read, which takes long.
+        _check_eval_split(stage, mixture_name, eval_split)
     tables, rates = pipeline.load_tables(mixture_name, stage.split, loader)
     batches = batches_lib.MixtureBatches(
         tables,
@@ -97,9 +101,8 @@ def load(
     )
     digest = batches_lib.tables_digest(tables, rates)
     validation = None
-    if stage.eval_period is not None and stage.eval_split is not None:
-        _check_eval_split(stage, mixture_name, stage.eval_split)
-        held_out, _ = pipeline.load_tables(mixture_name, stage.eval_split, loader)
+    if eval_split is not None:
+        held_out, _ = pipeline.load_tables(mixture_name, eval_split, loader)
         # Without rates, one epoch sees every example once.
         validation = batches_lib.MixtureBatches(
             held_out, None, row_format, stage.batch_size, seed=0, num_epochs=1

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from teacherlm_jax.data import data_setup, mirror_writing
+from teacherlm_jax.data import data_setup, mirror_writing, split_slices
 from teacherlm_jax.data.raw_files import RawFileRow
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS
 from teacherlm_jax.tasks.p3 import p3_sets
@@ -21,17 +21,22 @@ CASES = {
     for name, case in rows.CASES.items()
     if name in p3_sets.PARTS
 }
+HELD_OUT = 200
 IN_TFDS = tuple(name for name in CASES if DATASETS[name].tfds is not None)
 
 
 def write_mirror(folder: pathlib.Path, name: str, rows: Iterable[dict]) -> None:
-    """A mirror of these rows, the same in every split that P3 reads."""
+    """A mirror of these rows, the same in every split that P3 reads, after those it holds out."""
+    slices = p3_sets.splits(DATASETS[name]).values()
     texts = [json.dumps(row).encode() for row in rows]
+    if any("[" in each for each in slices):
+        texts += texts[:1] * HELD_OUT
 
     def begin() -> Iterator[RawFileRow]:
         return (RawFileRow(text, f"here:{place}") for place, text in enumerate(texts, start=1))
 
-    splits = dict.fromkeys(p3_sets.splits(DATASETS[name]).values(), begin)
+    whole = (split for each in slices for split in split_slices.splits_of(each))
+    splits = dict.fromkeys(whole, begin)
     mirror_writing.write(folder / name, mirror_writing.Origin({"kind": "files"}, splits))
 
 

@@ -64,6 +64,15 @@ def test_parts_and_rates_of_the_mixture_are_the_callers_choice():
         mixtures.teacher_stage("cot", "mine")
 
 
+def test_every_public_part_of_multitask_training_has_a_validation_split():
+    parts = seqio.MixtureRegistry.get("teacher_multitask").tasks
+    assert not [
+        task.name
+        for task in parts
+        if not task.name.startswith("teacherdata_") and "validation" not in task.splits
+    ]
+
+
 def test_later_stages_have_one_form_each():
     assert {name: list(rates(name)) for name in mixtures.NAMES[1:]} == {
         f"teacher_{form}": [f"teacherdata_{form}"]

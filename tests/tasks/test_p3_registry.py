@@ -265,4 +265,4 @@ def test_rows_are_those_that_muffin_trains_and_validates_on():
     assert splits["super_glue_cb"] == {"train": "train[:-50]", "validation": "train[-50:]"}
     assert splits["winogrande"] == {"train": "train_xl[:-200]", "validation": "train_xl[-200:]"}
     assert splits["race_high"] == {"train": "train", "validation": "dev"}
-    assert splits["app_reviews"] == {"train": "train"}
+    assert splits["app_reviews"] == {"train": "train[:-200]", "validation": "train[-200:]"}
