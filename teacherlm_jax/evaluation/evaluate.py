@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
+from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import fingerprint, restore
 from teacherlm_jax.data import claim, data_setup, ledger, pipeline
@@ -17,9 +18,10 @@ from teacherlm_jax.evaluation.evaluator import (
     groups_of,
     mean_accuracy,
 )
+from teacherlm_jax.evaluation.policy import FROM_VOCABULARY, scoring_policy
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
-from teacherlm_jax.partitioning import hosts
+from teacherlm_jax.partitioning import hosts, preflight
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.scoring import clean_subset as clean_lib
 from teacherlm_jax.scoring import receipt_files, report
@@ -31,7 +33,8 @@ from teacherlm_jax.scoring.score_store import ScoreStore
 from teacherlm_jax.scoring.scores import QuestionScore, ScoringPolicy
 from teacherlm_jax.weights.any_checkpoint import is_hugging_face, load_model, saved_model
 
-FROM_VOCABULARY = "vocabulary"
+# Between the first and the last host to have read all questions.
+_LONGEST_READING_SECONDS = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,28 +93,14 @@ class CheckpointEvaluation:
         Raises:
           ValueError: a setting is impossible.
         """
-        vocabulary = pipeline.vocabulary(self.mixture_or_task_name)
-        bos_id = self.bos_id
-        if bos_id == FROM_VOCABULARY:
-            bos_id = getattr(vocabulary, "prefix_id", vocabulary.bos_id)
-        if isinstance(bos_id, str):
-            raise ValueError(
-                f"bos_id = {bos_id!r}, but it must be a token id, None, or {FROM_VOCABULARY!r}."
-            )
-        without: tuple[int, ...] | None = None
-        if self.unconditional_prompt is not None:
-            without = tuple(vocabulary.encode(self.unconditional_prompt))
-            if not without and bos_id is None:
-                # As lm-evaluation-harness does for an empty context.
-                first = [i for i in (vocabulary.bos_id, vocabulary.eos_id) if i is not None]
-                without = tuple(first[:1]) or None
-        return ScoringPolicy(
+        return scoring_policy(
+            self.mixture_or_task_name,
+            bos_id=self.bos_id,
             max_length=self.max_length,
-            bos_id=bos_id,
             truncation=self.truncation,
             boundary=self.boundary,
             normalisation=self.normalisation,
-            unconditional_prompt=without,
+            unconditional_prompt=self.unconditional_prompt,
         )
 
     def shown(self, policy: ScoringPolicy) -> dict[str, Any]:
@@ -144,6 +133,8 @@ def _with_averages(metrics: Metrics, groups: Mapping[str, Sequence[str]]) -> dic
 def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     """Evaluates a checkpoint, or each replica of it, and writes the metrics.
 
+    Of several hosts all must call it, and see the same checkpoint; the first writes.
+
     Returns:
       {"step", "models": [{"replica", "accuracy", "metrics", "averages"}], "file", ...}: `averages`
       has those of the mixture and of the mixtures inside of it. With "page" where there is a
@@ -154,18 +145,12 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
       ValueError: it is damaged or of another model, a prompt is too long, or the folder holds
         something else.
     """
-    hosts.check_alone("an evaluation")
     if settings.data is not None:
         settings.data.apply()
     policy = settings.policy()
     model = settings.model or saved_model(settings.checkpoint_dir)
     pipeline.check_vocabulary(settings.mixture_or_task_name, model.vocab_size, policy.bos_id)
-    replicas = None
-    if not is_hugging_face(settings.checkpoint_dir):
-        replicas = restore.replicas(settings.checkpoint_dir, model)
-    mesh = mesh_lib.make_mesh(
-        settings.mesh if replicas is None else mesh_lib.MeshConfig(device_count=1)
-    )
+    mesh = _mesh(settings, model)
     scorer = Scorer(Decoder(model), policy, batch_size=settings.batch_size, mesh=mesh)
     evaluator = RankEvaluator(
         settings.mixture_or_task_name,
@@ -174,13 +159,36 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
         description="evaluate",
         clean_subset=settings.clean_subset,
     )
+    # Hosts that read other questions would score other batches. A host that is late reads still.
+    facts = {f"questions of {settings.mixture_or_task_name}": evaluator.digest}
+    preflight.check(facts, timeout_seconds=_LONGEST_READING_SECONDS)
     loaded = load_model(settings.checkpoint_dir, model, mesh)
     shown = settings.shown(policy)
     # Another checkpoint's numbers, or a student's own, are not to be written over.
-    claim.claim_folder(settings.output_dir, {"checkpoint_dir": str(loaded.path.parent), **shown})
+    claimed = {"checkpoint_dir": str(loaded.path.parent), **shown}
+    hosts.on_first_host(
+        f"claiming {settings.output_dir}", lambda: claim.claim_folder(settings.output_dir, claimed)
+    )
     scored = _scored(settings, evaluator, loaded, model)
-    groups = groups_of(settings.mixture_or_task_name)
     details = {"checkpoint": str(loaded.path), "step": loaded.step, **shown}
+    return _written(settings, scored, details)
+
+
+def _mesh(settings: CheckpointEvaluation, model: DecoderConfig) -> Mesh:
+    replicas = None
+    if not is_hugging_face(settings.checkpoint_dir):
+        replicas = restore.replicas(settings.checkpoint_dir, model)
+    if replicas is None:
+        return mesh_lib.make_mesh(settings.mesh)
+    hosts.check_alone("an evaluation of replicas, which are scored together on one device,")
+    return mesh_lib.make_mesh(mesh_lib.MeshConfig(device_count=1))
+
+
+def _written(
+    settings: CheckpointEvaluation, scored: Sequence[_Scored], details: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes what was found, on the first host; returns it."""
+    groups = groups_of(settings.mixture_or_task_name)
     path = epath.Path(settings.output_dir) / "evaluation.json"
     result = {
         **details,
@@ -188,12 +196,23 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
             {"replica": one.replica, **_with_averages(one.metrics, groups)} for one in scored
         ],
     }
-    ledger.remove(path)
-    ledger.write_whole(path, json.dumps(result, indent=2) + "\n")
-    page = {}
+    page: dict[str, str] = {}
     if settings.report and scored[0].receipts:
-        page = {"page": str(_report(settings, scored, groups, details))}
+        page = {"page": str(path.parent / _page_name(scored))}
+
+    def write() -> None:
+        ledger.remove(path)
+        ledger.write_whole(path, json.dumps(result, indent=2) + "\n")
+        if page:
+            _report(settings, scored, groups, details)
+
+    hosts.on_first_host(f"writing {path}", write)
     return {**result, "file": str(path), **page}
+
+
+def _page_name(scored: Sequence[_Scored]) -> str:
+    """Of the page to look at first."""
+    return "report.html" if len(scored) == 1 else "comparison.html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,8 +263,8 @@ def _report(
     scored: Sequence[_Scored],
     groups: Mapping[str, Sequence[str]],
     details: Mapping[str, Any],
-) -> epath.Path:
-    """Writes the pages; returns the first to look at."""
+) -> None:
+    """Writes the pages."""
     folder = epath.Path(settings.output_dir)
     told = {task for one in scored for task in (receipt.task for receipt in one.receipts)}
     whole = {name: tasks for name, tasks in groups.items() if told.issuperset(tasks)}
@@ -256,8 +275,7 @@ def _report(
         title = f"{settings.mixture_or_task_name} {label}".strip()
         own = folder / label if label else folder
         receipt_files.write(own / "receipts.jsonl", one.receipts)
-        page = report.write(results, one.receipts, own, title, details)
+        report.write(results, one.receipts, own, title, details)
         found.append((label, results))
-    if len(found) == 1:
-        return page
-    return report.write_comparison(found, folder, settings.mixture_or_task_name, details)
+    if len(found) > 1:
+        report.write_comparison(found, folder, settings.mixture_or_task_name, details)
