@@ -1,6 +1,8 @@
 """What is kept of scores: across kills, tasks, orders, and files that were damaged."""
 
+import ast
 import dataclasses
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from launch import local_launch
 from teacherlm_jax.data import ledger
 from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.scoring.rank import Scorer
@@ -213,3 +216,48 @@ def test_a_full_disk_costs_nothing_but_the_end(tmp_path, monkeypatch):
 def test_a_digest_is_needed(tmp_path):
     with pytest.raises(ValueError, match="checkpoint_digest is empty"):
         ScoreStore(tmp_path, "")
+
+
+_TWO_HOSTS = """
+import sys
+from teacherlm_jax.partitioning import hosts
+assert hosts.initialize_from_environment()
+import jax, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from teacherlm_jax.partitioning import mesh as mesh_lib
+from teacherlm_jax.scoring.rank import Scorer
+from teacherlm_jax.scoring.score_store import ScoreStore
+from tests.generation import tiny
+from tests.scoring.test_score_store import POLICY, questions
+
+mesh = mesh_lib.make_mesh(mesh_lib.MeshConfig(data=-1))
+everywhere = NamedSharding(mesh, PartitionSpec())
+model, params = tiny.make()
+params = jax.tree.map(
+    lambda x: jax.make_array_from_callback(x.shape, everywhere, lambda at: np.asarray(x)[at]),
+    params,
+)
+# Only the first host sees the folder.
+folder = sys.argv[1] if jax.process_index() == 0 else "/proc/no_such_folder"
+scorer = Scorer(model, POLICY, batch_size=8, mesh=mesh, buckets=(40,))
+for count in (14, 22):
+    store = ScoreStore(folder, "digest", questions_per_file=4)
+    found = store.score(scorer, params, questions()[:count])
+    print("reuse", store.reuse.reused, store.reuse.scored)
+print("values", [one.log_likelihoods + one.unconditional for one in found])
+"""
+
+
+@pytest.mark.slow
+def test_hosts_agree_on_what_one_of_them_reads_and_writes(tmp_path):
+    output = io.StringIO()
+    command = ["python", "-c", _TWO_HOSTS, str(tmp_path)]
+    result = local_launch.launch(command, output=output, timeout_seconds=180, grace_seconds=2)
+    assert result.exit_codes == [0, 0], output.getvalue()
+    first, second = result.outputs
+    assert first == second
+    assert first.splitlines()[:2] == ["reuse 0 14", "reuse 14 8"]
+    values = ast.literal_eval(first.splitlines()[2].removeprefix("values "))
+    expected = scorer().score(tiny.make()[1], questions())
+    for found, one in zip(values, expected, strict=True):
+        np.testing.assert_allclose(found, one.log_likelihoods + one.unconditional, atol=2e-5)
