@@ -50,6 +50,9 @@ DATA = [
     "tensorflow-datasets>=4.9.10",
 ]
 GCS = ["etils[epath-gcs]>=1.15"]  # gs:// paths without TensorFlow's file system
+# It moves what the model and the tests build on between minor releases. Its own extra `hf` would
+# bring torch; of that the package needs nothing.
+LM_EVAL = "lm-eval>=0.4.13,<0.5"
 EXTRAS = {
     # Formatters and type checkers change their mind between minor releases.
     "test": [
@@ -64,6 +67,9 @@ EXTRAS = {
         "tokenizers>=0.22",
         "torch==2.13.0",
         "transformers>=5.23,<6",
+        # Whose scores ours are compared with; its model `hf` imports accelerate.
+        LM_EVAL,
+        "accelerate>=1.15",
     ],
     # The libtpu of jax 0.10.2. A newer one compiles, but cannot print what it compiled for v5p
     # and v6e. Both lines move together.
@@ -71,6 +77,8 @@ EXTRAS = {
     "gcs": GCS,
     # Tokenizers of public checkpoints. Their weights need nothing, and torch least of all.
     "hf": ["tokenizers>=0.22"],
+    # The model `teacherlm` of lm-evaluation-harness.
+    "lm-eval": [LM_EVAL, "tokenizers>=0.22"],
     "launch": ["xmanager>=0.8.5"],
     # seqio's offline cache job.
     "cache": ["apache-beam>=2.77", "google-crc32c>=1.7"],

@@ -153,11 +153,11 @@ def config(name: str) -> Any:
 def model(name: str) -> Any:
     """The model of a variant, in float32; not to be changed."""
     built = transformers.AutoModelForCausalLM.from_config(config(name)).eval()
-    _draw(built)
+    draw(built)
     return built
 
 
-def _draw(built: Any) -> None:
+def draw(built: Any) -> None:
     """Weights such that activations keep their size, biases and scales that matter."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
