@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from teacherlm_jax.data import generators
+from teacherlm_jax.data import generators, whole_numbers
 
 _AT_ONCE = 256
 
@@ -73,14 +73,17 @@ def shares(counts: list[int], most: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends)]
 
 
+def check(max_examples: int, seed: int) -> None:
+    """Raises ValueError unless the cap is a whole number from 1 on, and the seed one from 0 on."""
+    whole_numbers.check_whole("the cap", 1, max_examples=max_examples)
+    whole_numbers.check_whole("the cap", 0, seed=seed)
+
+
 def suffix(max_examples: int, default: int, seed: int) -> str:
     """What tells apart the names of tasks with another cap or another seed.
 
     Raises:
-      ValueError: either is too small.
+      ValueError: either is no whole number, or too small.
     """
-    if max_examples < 1:
-        raise ValueError(f"max_examples = {max_examples}, but it must be at least 1.")
-    if seed < 0:
-        raise ValueError(f"seed = {seed}, but it must be 0 or more.")
+    check(max_examples, seed)
     return f"_max{max_examples}" * (max_examples != default) + f"_seed{seed}" * bool(seed)

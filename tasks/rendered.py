@@ -70,8 +70,7 @@ def mixture(
     if kind not in MAX_EXAMPLES:
         raise ValueError(f"kind = {kind!r}, but it must be one of {sorted(MAX_EXAMPLES)}.")
     most = MAX_EXAMPLES[kind] if max_examples is None else max_examples
-    if most < 1:
-        raise ValueError(f"max_examples = {most}, but it must be at least 1.")
+    capping.check(most, seed)
     prefix = name or f"{kind}_rendered"
     found = {n: each for n, each in find(path, include).items() if not n.endswith(SCORE_EVAL)}
     found = {n: each for n, each in found.items() if "train" in each.files}

@@ -145,12 +145,9 @@ def _chosen(task: FlanTask, templates: str) -> tuple[Template, ...]:
 
 
 def _suffix(max_examples: int, templates: str, seed: int) -> str:
-    if max_examples < 1:
-        raise ValueError(f"max_examples = {max_examples}, but it must be at least 1.")
+    capping.check(max_examples, seed)
     if templates not in TEMPLATE_CHOICES:
         raise ValueError(f"templates = {templates!r}, but it must be one of {TEMPLATE_CHOICES}.")
-    if seed < 0:
-        raise ValueError(f"seed = {seed}, but it must be 0 or more.")
     parts = [f"_max{max_examples}"] if max_examples != MAX_EXAMPLES else []
     parts += ["_forward"] if templates == "forward" else []
     parts += [f"_seed{seed}"] if seed else []

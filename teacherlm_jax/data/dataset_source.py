@@ -19,6 +19,7 @@ from teacherlm_jax.data import (
     seeded_order,
     split_slices,
     tfds_preparation,
+    whole_numbers,
 )
 from teacherlm_jax.data.prepared_tfds import plain as plain
 
@@ -72,7 +73,8 @@ class DatasetSource(seqio.DataSource):
             which costs more than to read them. It is asked after the cap; None: every row.
 
         Raises:
-          ValueError: a slice is none, or a cap is below 1.
+          ValueError: a slice is none, a cap is no whole number above 0 or of a split that there is
+            not, the seed is no whole number from 0 on, or the name is no folder's.
         """
         super().__init__(splits=tuple(splits))
         self.name, self.tfds, self.hub, self.manual = name, tfds, hub, manual
@@ -82,9 +84,11 @@ class DatasetSource(seqio.DataSource):
         self.keep = keep
         for spec in self.slices.values():
             split_slices.splits_of(spec)
+        whole_numbers.check_whole(name, 0, cap_seed=cap_seed)
         for split, most in self.max_examples.items():
-            if most < 1:
-                raise ValueError(f"max_examples[{split!r}] = {most}, but it must be at least 1.")
+            whole_numbers.check_whole(name, 1, **{f"max_examples[{split!r}]": most})
+            self._check_split(split)
+        mirror.folder_of(name)  # Raises where there can be none.
 
     @property
     def supports_arbitrary_sharding(self) -> bool:
@@ -152,7 +156,13 @@ class DatasetSource(seqio.DataSource):
         found = mirror.find(self.name)
         if found is not None:
             self._compare_counts(split, found.counts, f"the mirror {found.folder}")
-            chosen = self._chosen(split, found.count(spec))
+            rows_of_slice = found.count(spec)
+            if not rows_of_slice:
+                raise mirror.MirrorError(
+                    f"{spec!r} of the mirror {found.folder} has no rows; its splits have"
+                    f" {dict(found.counts)}: mirror more rows, or name another split or slice."
+                )
+            chosen = self._chosen(split, rows_of_slice)
             return lambda: _as_columns(found.rows(spec, chosen), self.keep)
         rows = self._prepared(split)
         self._compare_counts(split, rows.whole_counts, f"TFDS {self.tfds}")

@@ -75,7 +75,7 @@ class PreparedRows:
 
         Raises:
           NotPreparedError: TFDS has not prepared it.
-          ValueError: there is no such split.
+          ValueError: there is no such split, or the slice has no rows.
         """
         import tensorflow_datasets as tfds
 
@@ -91,6 +91,11 @@ class PreparedRows:
                         f"TFDS's {name!r} has no split {split!r}; it has"
                         f" {', '.join(self.whole_counts)}."
                     )
+            if split_slices.count(spec, self.whole_counts) == 0:
+                raise ValueError(
+                    f"{spec!r} of TFDS's {name!r} has no rows; its splits have"
+                    f" {self.whole_counts}: name another split or slice."
+                )
         # One file after the other: their rows in an order that no machine changes.
         in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         try:

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -72,6 +73,12 @@ def test_rows_of_slices_in_order_with_places(kind, split):
     assert where in found[4][2]
 
 
+@pytest.mark.parametrize("spec", ["train[:0]", "train[90:]", "train[9:3]"])
+def test_slices_without_rows_are_errors(kind, spec):
+    with pytest.raises(ValueError, match=rf"{re.escape(repr(spec))}.* no rows.*'train': 2\d"):
+        source(splits={"train": spec}, max_examples={"train": 3}).get_dataset("train")
+
+
 def test_a_cap_is_a_fixed_part_that_smaller_caps_lie_in(kind):
     capped = source(max_examples={"train": 6, "validation": 99})
     found = read(capped, "train")
@@ -135,8 +142,16 @@ def test_what_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
 def test_definitions_are_checked():
     with pytest.raises(ValueError, match="is no split or slice"):
         source(splits={"train": "train[5]"})
-    with pytest.raises(ValueError, match=r"max_examples\['train'\] = 0"):
-        source(max_examples={"train": 0})
+    for most in (0, -1, 1.5, "30", None, True):
+        with pytest.raises(ValueError, match=rf"max_examples\['train'\] = {most!r}, but it must"):
+            source(max_examples={"train": most})
+    with pytest.raises(ValueError, match="has no split 'tain'"):
+        source(max_examples={"tain": 3})
+    for seed in (-1, 1.5, "a", None):  # Without a seed, numpy draws one that nobody knows.
+        with pytest.raises(ValueError, match=f"cap_seed = {seed!r}, but it must"):
+            source(cap_seed=seed)
+    with pytest.raises(ValueError, match=r"'\.\./tiny' cannot name a mirror"):
+        DatasetSource("../tiny", {"train": "train"})
 
 
 def test_mocks_of_tfds_are_counted(tmp_path, monkeypatch):

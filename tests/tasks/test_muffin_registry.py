@@ -220,9 +220,10 @@ def test_mixtures_of_other_caps():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_examples": 0}, "max_examples = 0, but it must be at least 1"),
+        ({"max_examples": 0}, "max_examples = 0, but it must be a whole number of at least 1"),
+        ({"max_examples": "30"}, "max_examples = '30', but it must be a whole number"),
         ({"templates": "inverted"}, "templates = 'inverted', but it must be one of"),
-        ({"seed": -1}, "seed = -1, but it must be 0 or more"),
+        ({"seed": -1}, "seed = -1, but it must be a whole number of at least 0"),
     ],
 )
 def test_variants_that_there_are_not(arguments, message):
