@@ -75,7 +75,7 @@ def bos_id_of(flag: str, vocabulary: Any) -> int | None:
 def run(flags: argparse.Namespace) -> None:
     """Prints samples, or writes a page of them."""
     data_tasks.register(flags, flags.name)
-    for name, least in (("count", 1), ("pool", 1)):
+    for name, least in (("count", 1), ("pool", 1), ("seed", 0)):
         if getattr(flags, name) < least:
             raise ValueError(f"--{name} {getattr(flags, name)}: it must be at least {least}.")
     from etils import epath

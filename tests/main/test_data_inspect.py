@@ -88,6 +88,7 @@ def test_bos():
     [
         (["nothing_of_that_name"], "no task or mixture"),
         ([tiny_tasks.MIXTURE, "--count=0"], "--count 0: it must be at least 1"),
+        ([tiny_tasks.MIXTURE, "--seed=-1"], "--seed -1: it must be at least 0"),
         ([tiny_tasks.MIXTURE, "--split=test"], "no split 'test'"),
         ([tiny_tasks.MIXTURE, "--length=3"], "a row holds 3"),
     ],
