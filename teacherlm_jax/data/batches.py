@@ -234,7 +234,10 @@ def _check_rates(tables: Sequence[ExampleTable], rates: Sequence[float] | None) 
         raise ValueError(f"a mixture of {len(tables)} tables got {len(rates or ())} rates.")
     for table, rate in zip(tables, rates or [1.0] * len(tables), strict=True):
         if not len(table):
-            raise ValueError(f"{table.name} has no examples; leave it out of the mixture.")
+            raise ValueError(
+                f"{table.name} has no examples in the split that is read: leave it out of the "
+                "mixture, or read another split."
+            )
         if not 0 < rate < math.inf:
             raise ValueError(f"{table.name} has rate {rate}, but rates must be finite and above 0.")
 

@@ -28,9 +28,9 @@ class DefaultVocabulary(seqio.Vocabulary):
         """
         if self._chosen is None:
             raise ValueError(
-                "this task leaves its vocabulary open, and none is chosen: bind"
-                " data_setup.DataSetup.vocabulary in gin, for example to"
-                " @hf_vocabulary.HuggingFaceVocabulary(), or call"
+                "this task leaves its vocabulary open, and none is chosen. For runs/finetune.gin:"
+                " --gin.VOCABULARY='@hf_vocabulary.HuggingFaceVocabulary()' --gin.TOKENIZER=FOLDER;"
+                " in a gin file of yours bind data_setup.DataSetup.vocabulary; in Python call"
                 " default_vocabulary.choose(vocabulary) before data is read."
             )
         return self._chosen

@@ -85,7 +85,7 @@ def _fit_table(fits: Sequence[Fit]) -> list[str]:
                 f"{fit.examples_per_row:.1f}",
             )
         )
-    lines = _aligned(rows)
+    lines = _aligned(rows, gap="  ")
     for fit in fits:
         if fit.too_long:
             worst = sorted(fit.too_long.items(), key=lambda item: (-item[1], item[0]))
@@ -132,16 +132,16 @@ def _short(name: str, most: int) -> str:
     return f"{name[: half - 1]}…{name[-half:]}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _aligned(rows: Sequence[Sequence[str]], gap: str = " ") -> list[str]:
     """The first column to the left, shortened as far as it has to be; the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(1, len(rows[0]))]
-    room = max(WIDTH - 2 - sum(widths) - len(widths), _SHORTEST_NAME)
+    room = max(WIDTH - 2 - sum(widths) - len(gap) * len(widths), _SHORTEST_NAME)
     names = [_short(row[0], room) for row in rows]
     longest = max(map(len, names))
     lines = []
     for name, row in zip(names, rows, strict=True):
         cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True)]
-        lines.append("  " + " ".join([f"{name:{longest}}", *cells]).rstrip())
+        lines.append("  " + gap.join([f"{name:{longest}}", *cells]).rstrip())
     return lines
 
 

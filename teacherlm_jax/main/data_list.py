@@ -53,8 +53,8 @@ def run(flags: argparse.Namespace) -> None:
         if flags.pattern is None:
             print(
                 "\n  `teacherlm data list 'muffin_*'` lists a group, `teacherlm data list NAME`"
-                " tells all of one\n  examples: rows of the train split after its cap; a + where"
-                " some are not known before they are read"
+                " tells all of one\n  rows: of train splits, after caps; a + where some are not"
+                " known before they are read"
             )
 
 
@@ -85,7 +85,7 @@ def _print_groups(tasks: Any, mixtures: Any) -> None:
         )
         numbers = (str(len(members)), str(of_mixtures.count(group)), _train_rows(members))
         rows.append((group, *numbers, f"{here} of {len(members)}", sources))
-    heads = ("group", "tasks", "mixtures", "examples", "here", "sources")
+    heads = ("group", "tasks", "mixtures", "rows", "here", "sources")
     _print_rows(heads, rows, right=(1, 2, 3, 4))
 
 
@@ -95,7 +95,7 @@ def _print_tasks(tasks: Iterable[Any]) -> None:
         state = _STATES[task.origin.state]
         source = f"{task.origin.kind} {task.origin.name}"
         rows.append((task.name, ",".join(task.splits) or "?", _train_rows([task]), state, source))
-    _print_rows(("task", "splits", "examples", "here", "source"), rows, right=(2,))
+    _print_rows(("task", "splits", "rows", "here", "source"), rows, right=(2,))
 
 
 def _print_mixtures(found: Any, everything: bool) -> None:
@@ -112,7 +112,7 @@ def _print_mixtures(found: Any, everything: bool) -> None:
         }
         rows = [_mixture_row(found, name) for name in names if groups[name] not in often]
         rows += [(group, f"({len(members)} mixtures)", "", "") for group, members in folded.items()]
-    _print_rows(("mixture", "tasks", "examples", "here"), rows, right=(1, 2, 3))
+    _print_rows(("mixture", "tasks", "rows", "here"), rows, right=(1, 2, 3))
 
 
 def _mixture_row(found: Any, name: str) -> tuple[str, ...]:
@@ -124,14 +124,14 @@ def _mixture_row(found: Any, name: str) -> tuple[str, ...]:
 def _print_mixture(found: Any, name: str) -> None:
     shares = found.mixtures[name].tasks
     tasks = [found.tasks[task] for task in shares]
-    print(f"{name}: a mixture of {len(tasks)} tasks, {_train_rows(tasks)} examples of train splits")
+    print(f"{name}: a mixture of {len(tasks)} tasks, {_train_rows(tasks)} rows of train splits")
     rows = []
     for task in sorted(tasks, key=lambda task: (-shares[task.name], task.name)):
         state = _STATES[task.origin.state]
         source = f"{task.origin.kind} {task.origin.name}"
         share = f"{100 * shares[task.name]:.2f} %"
         rows.append((task.name, share, _train_rows([task]), state, source))
-    _print_rows(("task", "share", "examples", "here", "source"), rows, right=(1, 2))
+    _print_rows(("task", "share", "rows", "here", "source"), rows, right=(1, 2))
 
 
 def _print_task(task: Any) -> None:

@@ -22,7 +22,7 @@ def listed(capfd):
 
 def test_groups_fold_what_they_hold(listed):
     lines = listed().splitlines()
-    assert lines[0].split() == ["group", "tasks", "mixtures", "examples", "here", "sources"]
+    assert lines[0].split() == ["group", "tasks", "mixtures", "rows", "here", "sources"]
     (world,) = [line.split() for line in lines if line.strip().startswith("world1_*  ")][:1]
     assert world[:3] == ["world1_*", "33", "14"] and "33 of 33" in " ".join(world)
     assert not any("world1_corpus" in line for line in lines)
