@@ -51,6 +51,26 @@ class TeacherLM(LM):
     continuation; see `scoring.boundary`. They do not depend on the batch size or on the order of
     requests.
 
+    Args:
+      checkpoint: the folder of an import, a `checkpoints` folder, or a Hugging Face directory.
+      tokenizer: folder of a public tokenizer; by default the one beside the checkpoint.
+      vocabulary_of: MODULE:TASK, a seqio task whose vocabulary the model was trained with.
+      batch_size: rows that run together; None or "auto": 64. It is rounded up to what the mesh
+        divides, and changes no result.
+      max_length: most tokens that the model is fed; by default as its files say.
+      add_bos_token: whether contexts begin with BOS; None: as the model's files say.
+      prefix_token_id: what stands for an empty context; None: BOS, or EOS where there is none.
+      boundary_rule: "joint", the harness', or "apart", the paper's; see `scoring.boundary`.
+      max_gen_toks: most tokens that are written where a task does not say.
+      seed: of samples, where a task asks for them.
+      dtype: "float32" or "bfloat16", of computation and parameters; None: as saved.
+      replica: which of models that were trained together.
+      data: size of the mesh axis; -1: the devices that the others leave.
+      fsdp: likewise.
+      tensor: likewise.
+      device: ignored, since JAX chooses: JAX_PLATFORMS=cpu and the like.
+      max_batch_size: ignored.
+
     Attributes:
       counts: requests, and those whose tokens are not simply those of their two texts.
     """
@@ -76,27 +96,7 @@ class TeacherLM(LM):
         device: str | None = None,
         max_batch_size: int | None = None,
     ) -> None:
-        """Opens the checkpoint and says how texts will become tokens.
-
-        Args:
-          checkpoint: the folder of an import, a `checkpoints` folder, or a Hugging Face directory.
-          tokenizer: folder of a public tokenizer; by default the one beside the checkpoint.
-          vocabulary_of: MODULE:TASK, a seqio task whose vocabulary the model was trained with.
-          batch_size: rows that run together; None or "auto": 64. It is rounded up to what the mesh
-            divides, and changes no result.
-          max_length: most tokens that the model is fed; by default as its files say.
-          add_bos_token: whether contexts begin with BOS; None: as the model's files say.
-          prefix_token_id: what stands for an empty context; None: BOS, or EOS where there is none.
-          boundary_rule: "joint", the harness', or "apart", the paper's; see `scoring.boundary`.
-          max_gen_toks: most tokens that are written where a task does not say.
-          seed: of samples, where a task asks for them.
-          dtype: "float32" or "bfloat16", of computation and parameters; None: as saved.
-          replica: which of models that were trained together.
-          data: size of the mesh axis; -1: the devices that the others leave.
-          fsdp: likewise.
-          tensor: likewise.
-          device: ignored, since JAX chooses: JAX_PLATFORMS=cpu and the like.
-          max_batch_size: ignored.
+        """Opens the checkpoint and says how texts will become tokens; see the class.
 
         Raises:
           FileNotFoundError: there is no checkpoint.

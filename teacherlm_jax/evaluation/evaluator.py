@@ -1,4 +1,4 @@
-"""Rank classification through `seqio.Evaluator`: the evaluator, and functions for a plain one."""
+"""Rank classification through `seqio.Evaluator`: the evaluator and the score function."""
 
 import contextlib
 import functools
@@ -11,14 +11,12 @@ import jax
 import numpy as np
 import seqio
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from etils import epath
 
 from teacherlm_jax.data import pipeline
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
 from teacherlm_jax.evaluation import asked
 from teacherlm_jax.evaluation.asked import Asked, AskedTask
-from teacherlm_jax.generation.engine import GenerationRequest, Generator
 from teacherlm_jax.metrics.progress import Progress
 from teacherlm_jax.scoring import clean_subset as clean_lib
 from teacherlm_jax.scoring.rank import Scorer
@@ -30,7 +28,6 @@ from teacherlm_jax.scoring.split import Split
 Tree = Any
 Metrics = dict[str, dict[str, float]]
 ScoreFn = Callable[[tf.data.Dataset], list[tuple[int, float]]]
-PredictFn = Callable[[tf.data.Dataset], list[tuple[int, list[int]]]]
 
 LOGGERS = (seqio.JSONLogger, seqio.TensorBoardLogger)
 
@@ -43,33 +40,6 @@ def make_score_fn(scorer: Scorer, params: Tree) -> ScoreFn:
         return list(zip(indices, scorer.score_rows(params, rows), strict=True))
 
     return score_fn
-
-
-def make_predict_fn(generator: Generator) -> PredictFn:
-    """A predict function for a plain `seqio.Evaluator`: what the model writes after each prompt.
-
-    Args:
-      generator: of the model; greedy, unless it has another policy. What it needs beside the
-        prompt, BOS for instance, it has to know.
-
-    Returns:
-      A function that gives each row's index and tokens. All are of one length, since seqio makes an
-      array of them: after its end a text goes on with EOS, where seqio's vocabularies stop.
-    """
-
-    def predict_fn(dataset: tf.data.Dataset) -> list[tuple[int, list[int]]]:
-        indices, requests = [], []
-        for index, features in tfds.as_numpy(dataset):
-            prompt, _ = asked.prompt_and_option(features)
-            indices.append(int(index))
-            requests.append(GenerationRequest(f"row {index}", 0, prompt))
-        written = []
-        for result in generator.generate(requests):
-            missing = generator.max_new_tokens - len(result.tokens)
-            written.append([*result.tokens, *[generator.eos_id or 0] * missing])
-        return list(zip(indices, written, strict=True))
-
-    return predict_fn
 
 
 class RankEvaluator:

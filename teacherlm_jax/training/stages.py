@@ -148,21 +148,7 @@ def train(
     configuration = curriculum.configuration()
     claim.check_folder(folder, configuration)
     entries = {stage.name: read_done(folder, stage.name) for stage in curriculum.stages}
-    pending: list[_PendingStage] = []
-    reading = _Reading(
-        stage_data.shared_loader(curriculum.token_cache_dir),
-        stage_data.shared_evaluations(curriculum.trained_model(mesh)),
-    )
-    previous: str | None = None
-    for stage in curriculum.stages:
-        if entries[stage.name] is None:
-            pending.append(_check_stage(curriculum, stage, previous, mesh, reading))
-        previous = stage.name
-    # Hosts that read other data would train on a mixture of both. A host that is late reads still.
-    facts: dict[str, str] = {}
-    for one in pending:
-        facts |= stage_data.digests(one.stage, one.data)
-    preflight.check(facts, timeout_seconds=_LONGEST_READING_SECONDS)
+    pending = _pending_stages(curriculum, entries, mesh)
     for checked in pending:
         claim.check_folder(folder / checked.stage.name, checked.configuration)
 
@@ -225,6 +211,28 @@ class _PendingStage:
     placement: Placement
     data: stage_data.StageData
     configuration: Mapping[str, Any]
+
+
+def _pending_stages(
+    curriculum: Curriculum, entries: Mapping[str, Any], mesh: Mesh
+) -> list[_PendingStage]:
+    """The stages that have no entry in the ledger, checked; all hosts have read the same."""
+    pending: list[_PendingStage] = []
+    reading = _Reading(
+        stage_data.shared_loader(curriculum.token_cache_dir),
+        stage_data.shared_evaluations(curriculum.trained_model(mesh)),
+    )
+    previous: str | None = None
+    for stage in curriculum.stages:
+        if entries[stage.name] is None:
+            pending.append(_check_stage(curriculum, stage, previous, mesh, reading))
+        previous = stage.name
+    # Hosts that read other data would train on a mixture of both. A host that is late reads still.
+    facts: dict[str, str] = {}
+    for one in pending:
+        facts |= stage_data.digests(one.stage, one.data)
+    preflight.check(facts, timeout_seconds=_LONGEST_READING_SECONDS)
+    return pending
 
 
 def _check_stage(

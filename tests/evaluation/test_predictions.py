@@ -5,7 +5,7 @@ import numpy as np
 import seqio
 
 from teacherlm_jax.data.feature_converter import DecoderFeatureConverter
-from teacherlm_jax.evaluation import evaluator as evaluator_lib
+from teacherlm_jax.evaluation import predictions
 from teacherlm_jax.generation.engine import Generator
 from teacherlm_jax.models.decoder import Decoder
 from tests import tiny_study
@@ -35,7 +35,7 @@ def test_seqios_evaluator_predicts_with_our_function():
     seen = {}
 
     def exact(targets, predictions):
-        seen.update(targets=targets, predictions=predictions)
+        seen.update(predictions=predictions)
         return {"exact": sum(map(str.__eq__, targets, predictions)) / len(targets)}
 
     source = seqio.get_mixture_or_task("tiny9_base_plain_two")
@@ -60,7 +60,7 @@ def test_seqios_evaluator_predicts_with_our_function():
         logger_cls=(),
     )
     future, _ = plain.evaluate(
-        compute_metrics=True, predict_fn=evaluator_lib.make_predict_fn(generator)
+        compute_metrics=True, predict_fn=predictions.make_predict_fn(generator)
     )
     assert future.result()[name]["exact"] == 0
     written = [
