@@ -161,6 +161,7 @@ def _run(
     """What all commands share: quiet libraries, the wording of errors, the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     prepare_environment()
+    terminal.prepare_streams()
     flags = None
     try:
         flags = parse(argv)

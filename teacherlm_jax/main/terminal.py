@@ -13,6 +13,21 @@ EXIT_USER_ERROR = 2
 _PACKAGE = os.path.join(os.path.dirname(os.path.abspath(teacherlm_jax.__file__)), "")
 
 
+def prepare_streams() -> None:
+    """Lets any text be printed: what an encoding lacks is escaped, a closed stream swallows it."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:  # Whoever started us closed it.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.fstat(descriptor)
+            except OSError:
+                os.dup2(nowhere, descriptor)
+            setattr(sys, name, os.fdopen(nowhere, "w"))
+        elif hasattr(stream, "reconfigure") and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def is_user_error(error: Exception) -> bool:
     """Whether the message alone tells what to mend, so that a traceback would only hide it.
 

@@ -298,3 +298,21 @@ def test_a_reader_that_has_gone_is_noticed(monkeypatch):
         os.close(read)
         assert command_line._nobody_reads()
         print("dropped", flush=True)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "expected"), [("", "caf\\xe9\n"), ("2>&-", "caf\\xe9\n"), (">&- 2>&-", "")]
+)
+def test_streams_that_are_closed_or_lack_a_character_stop_nothing(redirection, expected):
+    code = (
+        "import os; from teacherlm_jax.main import terminal; terminal.prepare_streams(); "
+        "print('caf\\xe9'); print('caf\\xe9', file=__import__('sys').stderr); os.dup(2)"
+    )
+    run = subprocess.run(
+        f'{sys.executable} -c "{code}" {redirection}',
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+    )
+    assert (run.returncode, run.stdout) == (0, expected), run.stderr
