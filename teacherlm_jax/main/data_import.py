@@ -51,6 +51,8 @@ def run(flags: argparse.Namespace) -> Any:
         f"\n  {made['records']:,} records from {made['rows']:,} rows, in {made['folder']}\n"
         f"  explanations: {explained}"
     )
+    if made["records"] and not any(made["explanations"].values()):
+        print("  note: no explanation was found; --layout or --column says where they stand")
     if made["alternatives"]:
         print(f"  explanations of further annotators: {made['alternatives']:,}, in alternatives/")
     for reason, count in made["reject_reasons"].items():

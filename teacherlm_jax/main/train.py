@@ -25,7 +25,10 @@ def run() -> None:
             + (f", the best {entry['best_checkpoint']}" if entry["best_checkpoint"] else "")
         )
     print(f"\nWhere the time went:\n\n{_times(model_dir, done)}", end="")
-    print(f"\n  Next: teacherlm annotate --gin.CHECKPOINT_DIR={last} --gin.OUTPUT_DIR=FOLDER")
+    print(
+        f"\n  Next: teacherlm annotate --gin.CHECKPOINT_DIR={last} --gin.OUTPUT_DIR=FOLDER"
+        "\n  (of a public model with --gin_file=runs/annotate.gin, or evaluate with runs/evaluate.gin)"
+    )
 
 
 def _loss(entry: Mapping[str, Any]) -> str:

@@ -34,6 +34,15 @@ def test_annotations_of_two_people_are_imported_and_compared(tmp_path, capsys):
     ]
 
 
+def test_rows_without_any_explanation_are_told_of(tmp_path, capsys):
+    row = {"question": "Is 0 even?", "choices": ["yes", "no"], "answer": "A", "why": "so"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    for flags, is_told in (([], True), (["--column=chain_of_thought=why"], False)):
+        target = tmp_path / f"out{len(flags)}"
+        assert data.main(["import", str(tmp_path / "a.jsonl"), f"--to={target}", *flags]) == 0
+        assert ("no explanation was found" in capsys.readouterr().out) == is_told
+
+
 def test_a_flag_that_is_no_column_is_refused(tmp_path, capsys):
     (tmp_path / "a.jsonl").write_text(json.dumps({"q": "x"}) + "\n")
     flags = [str(tmp_path / "a.jsonl"), f"--to={tmp_path / 'out'}"]
