@@ -27,7 +27,7 @@ def run() -> None:
     print(f"\nWhere the time went:\n\n{_times(model_dir, done)}", end="")
     print(
         f"\n  Next: teacherlm annotate --gin.CHECKPOINT_DIR={last} --gin.OUTPUT_DIR=FOLDER"
-        "\n  (of a public model with --gin_file=runs/annotate.gin, or evaluate with runs/evaluate.gin)"
+        "\n  (of a public model: --gin_file=runs/annotate.gin, or evaluate with runs/evaluate.gin)"
     )
 
 
