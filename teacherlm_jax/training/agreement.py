@@ -92,6 +92,14 @@ class Agreement:
             )
         return Decision(bool(asked_H4[:, 0].any()), bool(asked_H4[:, 1].any()))
 
+    def pace_anew(self) -> None:
+        """Has hosts ask at the next step; to be called where steps become others, on all hosts.
+
+        What many quick steps took says nothing of a batch of an evaluation, which may be slow.
+        """
+        self._interval = self._countdown = 1
+        self._asked_at = time.monotonic()
+
     @contextlib.contextmanager
     def listening(self) -> Iterator["Agreement"]:
         """Turns SIGINT and SIGTERM into a request while inside; a second SIGINT interrupts."""

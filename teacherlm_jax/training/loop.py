@@ -172,6 +172,7 @@ class Loop:
             decision = self.agreement.after_step()
             return decision.stop
 
+        self.agreement.pace_anew()
         with self._apart("evaluate"):
             found = self.validation.run(state.params, is_stopped)
         if found is not None:

@@ -53,6 +53,12 @@ _WORK = """
     agreement.is_time_to_save = lambda: False
     agreement.stop_requested = me == 0
     print("stop", agreement.after_step(at_end=True))
+    # Quick steps: hosts would ask each other after hundreds more.
+    for _ in range(3):
+        agreement.after_step(at_end=True)
+    print("quick", agreement.after_step())
+    agreement.pace_anew()
+    print("anew", agreement.after_step())
 
     def check():
         if me == 1:
@@ -66,6 +72,9 @@ _WORK = """
 """
 
 
+_SAID = ("saves", "stop", "quick", "anew", "error")
+
+
 def test_two_hosts_do_the_same_at_the_same_step():
     output = io.StringIO()
     result = local_launch.launch(
@@ -73,11 +82,13 @@ def test_two_hosts_do_the_same_at_the_same_step():
     )
     assert result.exit_codes == [0, 0], output.getvalue()
     said = [
-        [line for line in text.splitlines() if line.split(" ")[0] in ("saves", "stop", "error")]
+        [line for line in text.splitlines() if line.split(" ")[0] in _SAID]
         for text in result.outputs
     ]
-    assert said[0][:2] == said[1][:2]
+    assert said[0][:4] == said[1][:4]
     assert said[0][0] != "saves []"
     assert said[0][1] == "stop Decision(stop=True, save=False)"
-    assert said[0][2].startswith("error RuntimeError work in the background failed on host 1")
-    assert said[1][2] == "error OSError disk full"
+    assert said[0][2] == "quick Decision(stop=False, save=False)"
+    assert said[0][3] == "anew Decision(stop=True, save=False)"
+    assert said[0][4].startswith("error RuntimeError work in the background failed on host 1")
+    assert said[1][4] == "error OSError disk full"
