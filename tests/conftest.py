@@ -21,6 +21,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.TemporaryDirectory()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+# Nothing of Hugging Face's comes from the network or from a user's cache.
+_hugging_face = tempfile.TemporaryDirectory()
+os.environ["HF_HOME"], os.environ["HF_HUB_OFFLINE"] = _hugging_face.name, "1"
 # A script that starts the tests in the background has them ignore Ctrl-C, and all that they start.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,11 +1,5 @@
 """Likelihoods and predictions are those of lm-evaluation-harness' `hf`, and of float64."""
 
-import os
-
-# Before transformers and the harness load: nothing is looked for on the network.
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
 import pytest
 import torch

@@ -17,11 +17,13 @@ from tests.weights import reference_models
 FAMILIES = ("bloom", "opt", "llama")
 MAX_LENGTH = 1024
 
+_folders = tempfile.TemporaryDirectory()
+
 
 @functools.cache
 def folder(family: str, trained: bool) -> pathlib.Path:
     """A Hugging Face directory: config.json, model.safetensors and a tokenizer."""
-    path = pathlib.Path(tempfile.mkdtemp())
+    path = pathlib.Path(tempfile.mkdtemp(dir=_folders.name))
     getattr(tiny_tokenizers, family)(path)
     if family == "llama":
         _words_apart(path / "tokenizer.json")

@@ -58,6 +58,9 @@ class FolderTokens:
         self.vocab_size = files.vocab_size
         self.bos_id, self.eos_id, self.adds_bos = files.ids["bos"], files.ids["eos"], files.adds_bos
         self._tokenizer = tokenizers.Tokenizer.from_str(files.json)
+        # Older files name special tokens without listing them: `vocab.json` of OPT does.
+        named = [i for i in dict.fromkeys(files.ids.values()) if i is not None]
+        self._tokenizer.add_special_tokens([self._tokenizer.id_to_token(i) for i in named])
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """See `TextTokens`."""

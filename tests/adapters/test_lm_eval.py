@@ -1,0 +1,214 @@
+"""The harness' own model `hf` over the same weights is what ours is compared with."""
+
+import functools
+import json
+import sys
+from typing import Any
+
+import lm_eval
+import numpy as np
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import CachingLM
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from teacherlm_jax.adapters import lm_eval as adapter
+from tests import tiny_lm_eval
+
+MAX_LENGTH = 96
+TASK = """
+task: pets
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {file}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "Q: {{{{question}}}} A: The answer is"
+doc_to_choice: choices
+doc_to_target: answer
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+
+
+@functools.cache
+def theirs(family: str) -> HFLM:
+    folder = tiny_lm_eval.folder(family, True)
+    return HFLM(str(folder), device="cpu", dtype="float32", batch_size=8, max_length=MAX_LENGTH)
+
+
+@functools.cache
+def ours(family: str, **changes: Any) -> adapter.TeacherLM:
+    folder = tiny_lm_eval.folder(family, True)
+    return adapter.TeacherLM(str(folder), **{"batch_size": 8, "max_length": MAX_LENGTH, **changes})
+
+
+def likelihood_requests() -> list[Instance]:
+    found = []
+    for number, (question, choices, _) in enumerate(tiny_lm_eval.SAMPLES):
+        for task, context in (("given", f"Q: {question} A: The answer is"), ("alone", "")):
+            for choice in choices:
+                pair = (context, f" {choice}" if context else choice)
+                found.append(Instance("loglikelihood", {}, pair, 0, (task, number, 1)))
+    # Longer than the model may be fed, with options that leave different parts of it.
+    context = "The answer is " + "B, then A, " * 40 + "and"
+    for option in (" an otter", " A", " a stone, which is no animal"):
+        found.append(Instance("loglikelihood", {}, (context, option), 0, ("long", 0, 1)))
+    return found
+
+
+def generation_requests(**arguments: Any) -> list[Instance]:
+    return [
+        Instance("generate_until", {}, (f"Q: {question} A: The", arguments), 0, ("text", n, 1))
+        for n, (question, *_) in enumerate(tiny_lm_eval.SAMPLES[:3])
+    ]
+
+
+def assert_equal(found: list[tuple[float, bool]], expected: list[tuple[float, bool]]) -> None:
+    values, greedy = zip(*found)
+    expected_values, expected_greedy = zip(*expected)
+    np.testing.assert_allclose(values, expected_values, rtol=0, atol=1e-4)
+    assert greedy == expected_greedy
+
+
+@pytest.mark.parametrize("family", tiny_lm_eval.FAMILIES)
+def test_likelihoods_are_those_of_hf(family, capsys):
+    requests = likelihood_requests()
+    expected = theirs(family).loglikelihood(requests, disable_tqdm=True)
+    ours.cache_clear()
+    model = ours(family)
+    shown = {"bloom": "no BOS", "opt": "BOS 2 ('</s>')", "llama": "BOS 1 ('<s>')"}[family]
+    assert f", {shown}, " in capsys.readouterr().out
+    before = model.counts.truncated
+    found = model.loglikelihood(requests, disable_tqdm=True)
+    assert_equal(found, expected)
+    assert model.counts.truncated == before + 3 and model.counts.moved == 0
+    order = np.random.default_rng(0).permutation(len(requests))
+    turned = model.loglikelihood([requests[n] for n in order], disable_tqdm=True)
+    assert_equal(turned, [found[n] for n in order])
+    texts = [
+        "A fox.",
+        "",
+        "".join(f"{n}: the answer is (A). " for n in range(30)),
+        "An otter's fur is dense! " * 9,
+    ]
+    rolling = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts]
+    np.testing.assert_allclose(
+        model.loglikelihood_rolling(rolling, disable_tqdm=True),
+        theirs(family).loglikelihood_rolling(rolling, disable_tqdm=True),
+        rtol=1e-6,
+        atol=1e-4,
+    )
+
+
+def test_options_of_a_document_share_its_row(monkeypatch):
+    model = ours("llama")
+    seen = []
+    score = model._scorer.score
+    monkeypatch.setattr(
+        model._scorer, "score", lambda params, asked: seen.extend(asked) or score(params, asked)
+    )
+    pairs = [("Q: Which animal? A:", f" {name}") for name in ("otter", "fox", "stone")]
+    requests = [Instance("loglikelihood", {}, pair, n, ("t", 0, 1)) for n, pair in enumerate(pairs)]
+    model.loglikelihood(requests, disable_tqdm=True)
+    assert [len(question.options) for question in seen] == [3]
+
+
+def test_texts_are_written_as_hf_writes_them():
+    requests = generation_requests(until=["Q:", "\n\n"], max_gen_toks=24)
+    expected = theirs("llama").generate_until(requests, disable_tqdm=True)
+    assert ours("llama").generate_until(requests, disable_tqdm=True) == expected
+    assert len(set(expected)) > 1
+    stop = expected[0][3:5]
+    stopped = generation_requests(until=[stop], max_gen_toks=24)
+    found = ours("llama").generate_until(stopped, disable_tqdm=True)
+    assert found[0] == expected[0].partition(stop)[0]
+    assert found == theirs("llama").generate_until(stopped, disable_tqdm=True)
+
+
+def test_what_cannot_be_written_is_refused():
+    with pytest.raises(ValueError, match=r"max_gen_toks = 96, but max_length = 96"):
+        ours("llama").generate_until(generation_requests(max_gen_toks=96))
+    with pytest.raises(ValueError, match="no chat templates"):
+        ours("llama").apply_chat_template([])
+    with pytest.raises(ValueError, match="boundary_rule = 'other'"):
+        ours("llama", boundary_rule="other")
+
+
+def test_the_harness_cache_is_filled_as_it_goes(tmp_path, monkeypatch):
+    model = ours("llama")
+    requests = likelihood_requests()[:12]
+    expected = model.loglikelihood(requests, disable_tqdm=True)
+    monkeypatch.setattr(adapter, "_BATCHES_BETWEEN_KEEPING", 1)
+    monkeypatch.setattr(model, "batch_size", 1)
+    cached = CachingLM(model, str(tmp_path / "cache.db"))
+    real, calls = model._scorer.score, []
+
+    def score(params, asked):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(asked)
+        return real(params, asked)
+
+    monkeypatch.setattr(model._scorer, "score", score)
+    with pytest.raises(KeyboardInterrupt):
+        cached.loglikelihood(requests)
+    assert len(cached.dbdict) >= 3
+    calls.clear()
+    monkeypatch.setattr(model._scorer, "score", lambda *a: calls.append(a) or real(*a))
+    assert_equal(cached.loglikelihood(requests), expected)
+    calls.clear()
+    assert_equal(cached.loglikelihood(requests), expected)
+    assert not calls
+    model.set_cache_hook(type(model.cache_hook)(None))
+
+
+@pytest.fixture
+def task(tmp_path):
+    """A folder with a task, its data beside it."""
+    lines = [
+        {"question": question, "choices": choices, "answer": ord(letter) - ord("A")}
+        for question, choices, letter in tiny_lm_eval.SAMPLES
+        if len(choices) > 1
+    ]
+    data = tmp_path / "pets.jsonl"
+    data.write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "pets.yaml").write_text(TASK.format(file=data))
+    return tmp_path
+
+
+def test_a_task_of_the_harness_gives_the_same_results_and_logs(task):
+    manager = TaskManager(include_path=str(task), include_defaults=False)
+    folder = str(tiny_lm_eval.folder("llama", True))
+    shared = {"tasks": ["pets"], "task_manager": manager, "bootstrap_iters": 0, "batch_size": 8}
+    arguments = {"pretrained": folder, "device": "cpu", "dtype": "float32"}
+    expected = lm_eval.simple_evaluate("hf", arguments, **shared)
+    text = f"checkpoint={folder},max_length=1024"
+    found = lm_eval.simple_evaluate("teacherlm", text, **shared)
+    assert found["config"]["bos_id"] == 1 and found["config"]["boundary"] == "joint"
+    for metric in ("acc,none", "acc_norm,none"):
+        assert found["results"]["pets"][metric] == expected["results"]["pets"][metric]
+    assert len({s["acc"] for s in found["samples"]["pets"]}) == 2
+    for one, other in zip(found["samples"]["pets"], expected["samples"]["pets"], strict=True):
+        for name in ("doc_id", "doc", "arguments", "target", "acc", "acc_norm"):
+            assert one[name] == other[name]
+        values, greedy = zip(*(answer for [answer] in one["resps"]))
+        expected_values, expected_greedy = zip(*(answer for [answer] in other["resps"]))
+        np.testing.assert_allclose(values, expected_values, atol=1e-4)
+        assert greedy == expected_greedy
+
+
+def test_the_command_line_knows_the_model(task, monkeypatch, capsys):
+    folder = tiny_lm_eval.folder("llama", True)
+    words = f"""lm_eval run --model teacherlm --model_args checkpoint={folder} --tasks pets
+        --include_path {task} --batch_size auto --log_samples --output_path {task / "out"}"""
+    monkeypatch.setattr(sys, "argv", words.split())
+    adapter.main()
+    assert "|pets" in capsys.readouterr().out
+    [results] = (task / "out").rglob("results_*.json")
+    assert json.loads(results.read_text())["config"]["model"] == "teacherlm"
+    [samples] = (task / "out").rglob("samples_pets_*.jsonl")
+    assert len(samples.read_text().splitlines()) == 8
