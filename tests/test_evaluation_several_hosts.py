@@ -82,6 +82,7 @@ def said(result, start):
     return [line for line in lines if line.startswith(start)]
 
 
+@pytest.mark.slow
 def test_two_hosts_evaluate_as_one(tmp_path):
     tiny_study.TinyStudy(8)
     checkpoint = tiny_study.save_checkpoint(tmp_path / "saved", random_params())

@@ -199,6 +199,7 @@ def test_tokens_and_losses_are_of_what_was_seen(whole, arm):
     assert (losses[-1] < losses[0]).all()
 
 
+@pytest.mark.slow
 def test_seeds_together_are_as_seeds_apart_for_20_steps(start, tmp_path):
     """Data order and losses, whether students share a program or run alone."""
 

@@ -143,6 +143,7 @@ def test_the_report_lies_in_the_output_folder(done):
     assert COMMAND in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_study_again_trains_nothing_and_changes_nothing(done):
     settings, results = done
     before = contents(settings.output_dir)
