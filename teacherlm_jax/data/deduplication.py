@@ -27,6 +27,9 @@ _SEED = 1
 _ROWS_AT_ONCE = 256
 _NONE = np.zeros(0, np.uint32)
 
+# Each is a number of every row, in memory; more than a few hundred tell little more.
+_MOST_PERMUTATIONS = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class DuplicateRule:
@@ -48,10 +51,10 @@ class DuplicateRule:
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold = {self.threshold} must be above 0 and at most 1.")
-        if self.shingle < 1 or self.permutations < 16:
+        if self.shingle < 1 or not 16 <= self.permutations <= _MOST_PERMUTATIONS:
             raise ValueError(
                 f"shingle = {self.shingle} must be at least 1, and permutations ="
-                f" {self.permutations} at least 16."
+                f" {self.permutations} from 16 to {_MOST_PERMUTATIONS}."
             )
 
 

@@ -102,7 +102,14 @@ def test_thousands_of_rows_that_are_alike_are_compared_with_one():
 
 
 @pytest.mark.parametrize(
-    "rule", [{"threshold": 0}, {"threshold": 1.1}, {"shingle": 0}, {"permutations": 8}]
+    "rule",
+    [
+        {"threshold": 0},
+        {"threshold": 1.1},
+        {"shingle": 0},
+        {"permutations": 8},
+        {"permutations": 10**8},
+    ],
 )
 def test_rules_that_make_no_sense(rule):
     with pytest.raises(ValueError, match="must be"):
