@@ -13,12 +13,13 @@ in its source decides its shard and its place there, which is a shuffle over the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import seqio
@@ -117,7 +118,8 @@ def write(tasks: Sequence[seqio.Task], settings: Settings) -> dict[str, str]:
       Task name -> "written", or "there already".
 
     Raises:
-      ValueError: a task cannot be cached, gives no examples, or has a cache that differs.
+      ValueError: a task cannot be cached, gives no examples, or has a cache that differs or is
+        damaged.
     """
     outcome, missing = {}, []
     for task in tasks:
@@ -139,15 +141,37 @@ def write(tasks: Sequence[seqio.Task], settings: Settings) -> dict[str, str]:
 
 
 def _differs(task: seqio.Task, folder: epath.Path, settings: Settings) -> bool:
-    """Whether a complete cache is to be replaced."""
-    if not settings.overwrite:
-        check(task, folder)
-        return False
+    """Whether a complete cache is to be replaced; an error where it should be, and must not."""
     try:
         found = json.loads((folder / COMPLETED).read_text())
     except ValueError:
-        return True
-    return bool(found != described(task, settings))
+        found = {}  # seqio's own job wrote it.
+    asked = described(task, settings)
+    damaged = [
+        f"{shard['name']} is not as it was written"
+        for split in (task.splits if found else ())
+        for shard in json.loads(shards_path(folder, split).read_text())
+        if not _has_size(folder / shard["name"], shard["bytes"])
+    ]
+    if settings.overwrite:
+        return bool(damaged or found != asked)
+    check(task, folder)
+    for name in ("seed", *(("shards",) if settings.shards is not None else ())):
+        if found and found.get(name) != asked[name]:
+            damaged.append(f"{name}: the cache has {found.get(name)}, not {asked[name]}")
+    if damaged:
+        raise StaleSeqioCacheError(
+            f"the seqio cache {str(folder)!r} is there, but {'; '.join(damaged[:3])}. Write it anew"
+            " (`teacherlm data cache --overwrite`), or name another folder."
+        )
+    return False
+
+
+def _has_size(path: epath.Path, size: int) -> bool:
+    try:
+        return bool(path.stat().length == size)
+    except FileNotFoundError:
+        return False
 
 
 def described(task: seqio.Task, settings: Settings) -> dict[str, Any]:
@@ -221,10 +245,21 @@ def _run(tasks: Sequence[seqio.Task], settings: Settings) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     options = PipelineOptions([f"--runner={settings.runner}", *settings.options])
-    with beam.Pipeline(_local_runner(settings.runner), options) as pipeline:
+    with _interrupts(), beam.Pipeline(_local_runner(settings.runner), options) as pipeline:
         for task in tasks:
             for split in task.splits:
                 _add_split(pipeline, task, split, settings)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    """Raises Ctrl-C as such, which Beam reports as a failure of what it was doing."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _local_runner(name: str) -> Any:

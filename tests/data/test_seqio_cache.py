@@ -221,6 +221,33 @@ def test_only_what_is_whole_is_completed(task, tmp_path):
     seqio_cache.check(task, folder)
 
 
+def test_a_cache_of_another_seed_or_number_of_shards_is_refused(task, tmp_path):
+    settings = Settings(str(tmp_path), shards=1)
+    made_by_hand(task, tmp_path / NAME)
+    seqio_cache.complete(task, settings)
+    assert seqio_cache.write([task], Settings(str(tmp_path))) == {NAME: "there already"}
+    with pytest.raises(StaleSeqioCacheError, match="seed: the cache has 0, not 5"):
+        seqio_cache.write([task], Settings(str(tmp_path), seed=5))
+    with pytest.raises(StaleSeqioCacheError, match=r"shards: the cache has .*--overwrite"):
+        seqio_cache.write([task], Settings(str(tmp_path), shards=2))
+
+
+@pytest.mark.parametrize("content", [b"half", None])
+def test_a_damaged_cache_is_not_taken_for_whole(task, tmp_path, content):
+    made_by_hand(task, tmp_path / NAME)
+    seqio_cache.complete(task, Settings(str(tmp_path), shards=1))
+    shard = tmp_path / NAME / "train.tfrecord-00000-of-00001"
+    shard.unlink() if content is None else shard.write_bytes(content)
+    with pytest.raises(StaleSeqioCacheError, match=r"train\.tfrecord-00000-of-00001 is not as it"):
+        seqio_cache.write([task], Settings(str(tmp_path), shards=1))
+
+
+def test_an_interrupt_inside_of_beam_is_one():
+    for text, expected in (("KeyboardInterrupt [while", KeyboardInterrupt), ("x", RuntimeError)):
+        with pytest.raises(expected), seqio_cache._interrupts():
+            raise RuntimeError(text)
+
+
 def test_a_cache_of_another_vocabulary_is_refused(task, tmp_path):
     settings = Settings(str(tmp_path), shards=1)
     made_by_hand(task, tmp_path / NAME)
