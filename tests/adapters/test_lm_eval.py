@@ -8,6 +8,7 @@ from typing import Any
 import lm_eval
 import numpy as np
 import pytest
+from lm_eval import utils
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
@@ -102,6 +103,25 @@ def test_likelihoods_are_those_of_hf(family, capsys):
         rtol=1e-6,
         atol=1e-4,
     )
+
+
+def test_rolling_text_that_repeats_itself_is_the_sum_of_its_windows():
+    """`hf` itself mixes up windows of the same tokens: see docs/lm_eval.md."""
+    harness, text = theirs("bloom"), "The answer is (A). " * 30
+    windows = [
+        utils.make_disjoint_window(window)
+        for window in utils.get_rolling_token_windows(
+            harness.tok_encode(text), harness.prefix_token_id, MAX_LENGTH, 1
+        )
+    ]
+    assert len(windows) > 2
+    alone = [
+        harness._loglikelihood_tokens([(None, *window)], disable_tqdm=True)[0][0]
+        for window in windows
+    ]
+    request = Instance("loglikelihood_rolling", {}, (text,), 0)
+    [found] = ours("bloom").loglikelihood_rolling([request], disable_tqdm=True)
+    assert found == pytest.approx(sum(alone), abs=1e-3)
 
 
 def test_options_of_a_document_share_its_row(monkeypatch):
