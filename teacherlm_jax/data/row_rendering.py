@@ -24,7 +24,7 @@ Features = Mapping[str, Any]
 _ROWS_AT_ONCE = 256
 
 # What a function that reads a row may raise where the row is not as it should be.
-_MALFORMED = (LookupError, TypeError, AttributeError, ValueError)
+_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
 
 
 class RowError(ValueError):
@@ -54,8 +54,8 @@ def rendered(
     """A seqio preprocessor that renders rows by a Python function.
 
     A row is malformed where it is no JSON object, or where the function raises RowError,
-    LookupError, TypeError, AttributeError or ValueError. `data_setup` says whether that is an
-    error or leaves the row out.
+    LookupError, TypeError, AttributeError, ValueError or ArithmeticError. `data_setup` says whether
+    that is an error or leaves the row out.
 
     Args:
       make_examples: features of the examples of a row, in order; none leaves the row out.
@@ -152,7 +152,8 @@ def parsed(row: bytes) -> dict[str, Any]:
     """The JSON object that a row's text is.
 
     Raises:
-      RowError: it is none, is not UTF-8, or holds a number that is not finite or half a character.
+      RowError: it is none, is not UTF-8, or holds a number that is not finite, half a character, or
+        a field twice, of which readers take one or the other.
     """
     try:
         values = _DECODER.decode(row.decode("utf-8"))
@@ -206,4 +207,15 @@ def _finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RowError(f"field {twice!r} stands twice in one object.")
+    return values
+
+
+_DECODER = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_finite, object_pairs_hook=_once_each
+)

@@ -108,7 +108,11 @@ def _fingerprint(file: epath.Path) -> dict[str, Any]:
             size += len(block)
     marker = ledger.marker_path(file)
     found = {"size": size, "sha256": digest.hexdigest()}
-    if marker.exists() and json.loads(marker.read_bytes()) != found:
+    try:
+        is_other = marker.exists() and json.loads(marker.read_bytes()) != found
+    except ValueError:  # The marker itself is damaged.
+        is_other = True
+    if is_other:
         raise ledger.TornFileError(
             f"{file} is not what its marker {marker.name!r} says: copy or write both again."
         )

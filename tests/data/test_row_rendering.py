@@ -18,6 +18,7 @@ BAD = [
     (b"null", "must be a JSON object"),
     (b'{"a": "caf\xe9"}', "not UTF-8: byte 0xe9 at byte 10 of the row"),
     (b'{"a": NaN}', "the number NaN is not finite"),
+    (b'{"a": {"b": 1, "b": 2}}', "field 'b' stands twice"),
     (b'{"a": -Infinity}', "not finite"),
     (b'{"a": 1e999}', "the number 1e999 is not finite, or too large"),
     (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON"),
@@ -109,6 +110,11 @@ def test_a_malformed_row_is_an_error_with_its_place(text, reason):
         read(['{"words": "a"}', text])
     assert str(caught.value).startswith(f"a.jsonl:2: {reason}")
     assert "Traceback" not in str(caught.value)
+
+
+def test_numbers_that_no_float_holds_are_malformed():
+    with pytest.raises(RowError, match=r"a\.jsonl:1: OverflowError"):
+        read(['{"a": 1' + "0" * 400 + "}"], lambda row: [{"text": str(float(row.values["a"]))}])
 
 
 def test_or_it_is_left_out_counted_and_kept(tmp_path, caplog):

@@ -74,6 +74,9 @@ def test_bad_rows_and_torn_files_stop_the_preparation(tmp_path):
     file.write_bytes(records.encode_jsonl(ROWS[1:2]))
     with pytest.raises(ledger.TornFileError, match=r"train\.jsonl is not what its marker"):
         prepare(tmp_path, tmp_path / "tfds")
+    ledger.marker_path(file).write_text("damaged")
+    with pytest.raises(ledger.TornFileError, match=r"train\.jsonl is not what its marker"):
+        prepare(tmp_path, tmp_path / "tfds")
 
 
 def test_the_record_of_the_builder_is_the_project_s():
