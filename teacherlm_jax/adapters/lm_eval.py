@@ -42,7 +42,6 @@ except ImportError as error:
 _BATCHES_BETWEEN_KEEPING = 16
 
 
-@register_model("teacherlm")
 class TeacherLM(LM):
     """A checkpoint as a model of lm-evaluation-harness.
 
@@ -337,7 +336,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Under its own name: this run of the file is another module, whose model is another class.
+    # Under its own name: this run of the file is another module, whose class is another one, and
+    # the harness takes one class a name.
     from teacherlm_jax.adapters import lm_eval
 
     lm_eval.main()
+else:
+    register_model("teacherlm")(TeacherLM)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import subprocess
 import sys
 from typing import Any
 
@@ -221,13 +222,14 @@ def test_a_task_of_the_harness_gives_the_same_results_and_logs(task):
         assert greedy == expected_greedy
 
 
-def test_the_command_line_knows_the_model(task, monkeypatch, capsys):
+def test_the_command_line_knows_the_model(task):
     folder = tiny_lm_eval.folder("llama", True)
-    words = f"""lm_eval run --model teacherlm --model_args checkpoint={folder} --tasks pets
+    words = f"""--model teacherlm --model_args checkpoint={folder} --tasks pets
         --include_path {task} --batch_size auto --log_samples --output_path {task / "out"}"""
-    monkeypatch.setattr(sys, "argv", words.split())
-    adapter.main()
-    assert "|pets" in capsys.readouterr().out
+    command = [sys.executable, "-m", "teacherlm_jax.adapters.lm_eval", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "BOS 1 ('<s>')" in done.stdout and "|pets" in done.stdout
     [results] = (task / "out").rglob("results_*.json")
     assert json.loads(results.read_text())["config"]["model"] == "teacherlm"
     [samples] = (task / "out").rglob("samples_pets_*.jsonl")
