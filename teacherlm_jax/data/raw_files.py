@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import datetime
 import gzip
 import io
 import json
@@ -229,10 +228,11 @@ def _table(stream: Any, path: epath.Path, kind: str, drop: Sequence[str]) -> Ite
                 number += 1
                 where = f"{path}:{number}"
                 try:
-                    yield RawFileRow(row_rendering.row_text(_plain(values)), where)
-                except row_rendering.RowError as error:
+                    yield RawFileRow(row_rendering.row_text(arrow_values.plain(values)), where)
+                except arrow_values.NoJsonError as error:
                     shown = repr(values)[:10_000].encode("utf-8", "backslashreplace")
-                    yield RawFileRow(shown, where, str(error))
+                    reason = f"{error}: leave the field out with --drop."
+                    yield RawFileRow(shown, where, reason)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise FileError(f"{path}: not a whole {kind[1:]} file ({error}).") from None
 
@@ -253,27 +253,3 @@ def _batches(stream: Any, kind: str) -> Iterator[Any]:
             yield file.get_batch(index)
         return
     yield from reader
-
-
-def _plain(value: Any) -> Any:
-    """A value of Arrow as JSON types.
-
-    Raises:
-      RowError: there is none for it.
-    """
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, arrow_values.Unreadable):
-        raise row_rendering.RowError(f"{value.reason}: leave the field out with --drop.")
-    raise row_rendering.RowError(
-        f"{value!r:.40} is a {type(value).__name__}, for which JSON has no type: leave the field"
-        " out with --drop."
-    )

@@ -6,7 +6,6 @@ What a row means is not known here: see `records` and `annotations_import`.
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import json
 import os
@@ -174,28 +173,23 @@ def _parquet(file: epath.Path) -> Iterator[Row]:
                 for values in arrow_values.rows(batch):
                     number += 1
                     where = f"{file}:{number}"
-                    yield json.dumps(_plain(values, where)).encode(), where
+                    try:
+                        row = _without_nulls(arrow_values.plain(values))
+                    except arrow_values.NoJsonError as error:
+                        raise RecordError(
+                            f"{where}: a value which JSON lacks ({error}): write the file without"
+                            " that column, or with it as text."
+                        ) from None
+                    yield json.dumps(row).encode(), where
         except (pyarrow.ArrowInvalid, OSError) as error:
             raise RecordError(f"{file}: not a whole Parquet file ({error}).") from None
 
 
-def _plain(value: Any, where: str) -> Any:
-    """A value as JSON types, without what is null: struct types have all fields of all rows."""
+def _without_nulls(value: Any) -> Any:
+    """The value without what is null: struct types have all fields of all rows."""
     if isinstance(value, dict):
-        return {key: _plain(entry, where) for key, entry in value.items() if entry is not None}
-    if isinstance(value, list):
-        return [_plain(entry, where) for entry in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, arrow_values.Unreadable):
-        reason = value.reason
-    else:
-        reason = f"a value is {value!r:.80}, of type {type(value).__name__}, which JSON lacks"
-    raise RecordError(f"{where}: {reason}: write the file without that column, or with it as text.")
+        return {key: _without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _csv(file: epath.Path) -> Iterator[Row]:
