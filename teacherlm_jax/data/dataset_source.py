@@ -5,15 +5,12 @@ See `row_rendering` for what an element holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import seqio
 from absl import logging
 
 from teacherlm_jax.data import (
-    generators,
     mirror,
     prepared_tfds,
     seeded_order,
@@ -21,10 +18,8 @@ from teacherlm_jax.data import (
     tfds_preparation,
     whole_numbers,
 )
-from teacherlm_jax.data.prepared_tfds import plain as plain
-
-# Rows cross into TensorFlow many at once: one by one, the crossing costs more than the reading.
-_ROWS_AT_ONCE = 256
+from teacherlm_jax.data.row_rendering import Row
+from teacherlm_jax.data.row_source import RowSource
 
 # Public tables count some sets a little differently from what their files hold.
 _COUNTS_MAY_DIFFER = 0.05
@@ -36,7 +31,7 @@ class MissingDataError(ValueError):
     """The rows of a data set are not here; says how to get them."""
 
 
-class DatasetSource(seqio.DataSource):
+class DatasetSource(RowSource):
     """Rows of a data set: of its mirror where there is one, else of TFDS.
 
     Nothing is downloaded. The rows are the same in the same order whenever they are read.
@@ -90,14 +85,6 @@ class DatasetSource(seqio.DataSource):
             self._check_split(split)
         mirror.folder_of(name)  # Raises where there can be none.
 
-    @property
-    def supports_arbitrary_sharding(self) -> bool:
-        return False
-
-    def list_shards(self, split: str) -> list[str]:
-        """One shard: a split is read in order, as a whole."""
-        return [split]
-
     def num_input_examples(self, split: str) -> int | None:
         """Rows of a split after its cap, counted by the mirror, else TFDS, else the public tables.
 
@@ -117,41 +104,20 @@ class DatasetSource(seqio.DataSource):
         most = self.max_examples.get(split)
         return rows if rows is None or most is None else min(rows, most)
 
-    def get_dataset(
-        self,
-        split: str = "train",
-        shuffle: bool = True,
-        seed: int | None = None,
-        shard_info: seqio.ShardInfo | None = None,
-        **unused: Any,
-    ) -> Any:
-        """Elements with `row`, `index` and `where`, in order: the task shuffles.
-
-        Raises:
-          MissingDataError: the rows are not here; says how to get them.
-          ValueError: there is no such split.
-        """
-        import tensorflow as tf
-
-        self._check_split(split)
-        many = {
-            "row": tf.TensorSpec((None,), tf.string),
-            "index": tf.TensorSpec((None,), tf.int64),
-            "where": tf.TensorSpec((None,), tf.string),
-        }
-        dataset = generators.from_generator(self._blocks(split), many).unbatch()
-        if shard_info is not None and shard_info.num_shards > 1:
-            return dataset.shard(shard_info.num_shards, shard_info.index)
-        return dataset
-
     def _check_split(self, split: str) -> None:
         if split not in self.slices:
             raise ValueError(
                 f"{self.name!r} has no split {split!r}; it has {', '.join(self.slices)}."
             )
 
-    def _blocks(self, split: str) -> Any:
-        """What makes the rows of a split, many at a time."""
+    def reader(self, split: str) -> Callable[[], Iterator[Row]]:
+        """What reads the rows of a split.
+
+        Raises:
+          MissingDataError: the rows are not here; says how to get them.
+          ValueError: there is no such split.
+        """
+        self._check_split(split)
         spec = self.slices[split]
         found = mirror.find(self.name)
         if found is not None:
@@ -163,14 +129,18 @@ class DatasetSource(seqio.DataSource):
                     f" {dict(found.counts)}: mirror more rows, or name another split or slice."
                 )
             chosen = self._chosen(split, rows_of_slice)
-            return lambda: _as_columns(found.rows(spec, chosen), self.keep)
+            return lambda: self._kept(found.rows(spec, chosen))
         rows = self._prepared(split)
         self._compare_counts(split, rows.whole_counts, f"TFDS {self.tfds}")
         chosen = self._chosen(split, rows.count) if split in self.max_examples else None
         where = f"{self.tfds} {split}"
-        return lambda: _as_columns(
-            ((row, index, f"{where}:{index}") for row, index in rows.read(chosen)), self.keep
+        return lambda: self._kept(
+            (row, index, f"{where}:{index}") for row, index in rows.read(chosen)
         )
+
+    def _kept(self, rows: Iterator[Row]) -> Iterator[Row]:
+        keep = self.keep
+        return rows if keep is None else (row for row in rows if keep(row[0]))
 
     def _prepared(self, split: str) -> prepared_tfds.PreparedRows:
         try:
@@ -224,13 +194,3 @@ class DatasetSource(seqio.DataSource):
         return (
             f"{text}\nMirrors elsewhere: set TEACHERLM_DATA_DIR, --data_dir or DataSetup.data_dir."
         )
-
-
-def _as_columns(
-    rows: Iterator[mirror.Row], keep: Callable[[bytes], bool] | None
-) -> Iterator[dict[str, Sequence[Any]]]:
-    if keep is not None:
-        rows = (row for row in rows if keep(row[0]))
-    for block in mirror.blocks(rows, _ROWS_AT_ONCE):
-        texts, places, names = zip(*block)
-        yield {"row": texts, "index": places, "where": names}

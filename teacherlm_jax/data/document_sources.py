@@ -5,7 +5,6 @@ Files give rows as `row_rendering` says, so that what is malformed is treated as
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,9 +13,9 @@ import seqio
 from absl import logging
 from etils import epath
 
-from teacherlm_jax.data import generators
+from teacherlm_jax.data import row_source
 from teacherlm_jax.data.cached_examples import TemporaryFolder
-from teacherlm_jax.data.row_rendering import row_text
+from teacherlm_jax.data.row_rendering import Row, row_text
 from teacherlm_jax.data.tfds_preparation import how_to_prepare
 
 FORMATS = ("text", "jsonl", "array_record")
@@ -126,28 +125,15 @@ class TextFilesSource(seqio.FileDataSource):
         **unused: Any,
     ) -> Any:
         """Elements with `row`, `index` (within the shard) and `where`, in order."""
-        import tensorflow as tf
-
         files = self.list_shards(split)
         if shard_info is not None:
             files = files[shard_info.index :: shard_info.num_shards]
 
-        def blocks() -> Iterator[dict[str, Any]]:
-            rows = (row for file in files for row in self._rows(file))
-            numbered = enumerate(rows)
-            while block := list(itertools.islice(numbered, _ROWS_AT_ONCE)):
-                yield {
-                    "row": [row for _, (row, _) in block],
-                    "index": [index for index, _ in block],
-                    "where": [where for _, (_, where) in block],
-                }
+        def rows() -> Iterator[Row]:
+            found = (row for file in files for row in self._rows(file))
+            return ((text, index, where) for index, (text, where) in enumerate(found))
 
-        signature = {
-            "row": tf.TensorSpec((None,), tf.string),
-            "index": tf.TensorSpec((None,), tf.int64),
-            "where": tf.TensorSpec((None,), tf.string),
-        }
-        return generators.from_generator(blocks, signature).unbatch()
+        return row_source.dataset_of(rows, _ROWS_AT_ONCE)
 
     def _rows(self, file: str) -> Iterator[_Row]:
         if self._format == "array_record":

@@ -10,7 +10,6 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,14 +19,12 @@ from etils import epath
 
 from teacherlm_jax.data import data_setup, ledger, split_slices
 from teacherlm_jax.data.cached_examples import TemporaryFolder
+from teacherlm_jax.data.row_rendering import Row
 
 MANIFEST_NAME = "manifest.json"
 VERSION = 1
 JSONL, ARRAY_RECORD = "jsonl", "array_record"
 FORMATS = (JSONL, ARRAY_RECORD)
-
-Row = tuple[bytes, int, str]
-"""A row's JSON, its place in the slice, and what names it in errors."""
 
 # Files whose hash this process has found right.
 _verified: set[tuple[str, str]] = set()
@@ -259,12 +256,6 @@ def read(folder: epath.PathLike) -> Mirror | None:
             f"the manifest {path} cannot be read ({type(bad).__name__}: {bad}): delete the folder"
             " and make the mirror again."
         ) from None
-
-
-def blocks(rows: Iterator[Row], size: int) -> Iterator[Sequence[Row]]:
-    """Rows, many at a time."""
-    while block := list(itertools.islice(rows, size)):
-        yield block
 
 
 def manifest_text(

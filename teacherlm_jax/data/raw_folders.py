@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -99,15 +99,20 @@ def _matching(place: epath.Path) -> Iterator[epath.Path]:
         yield place
 
 
-def _walk(folder: epath.Path) -> Iterator[epath.Path]:
-    """Files that may hold rows, in the order of their names; none that is hidden."""
+def walk(folder: epath.Path, may_hold_rows: Callable[[epath.Path], bool]) -> Iterator[epath.Path]:
+    """Files of a folder and of those in it, in the order of their names; none that is hidden."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _walk(entry)
-        elif kind_of(entry) and entry.name not in (*_NO_ROWS, *_NO_ROWS_TOO):
+            yield from walk(entry, may_hold_rows)
+        elif may_hold_rows(entry):
             yield entry
+
+
+def _walk(folder: epath.Path) -> Iterator[epath.Path]:
+    no_rows = (*_NO_ROWS, *_NO_ROWS_TOO)
+    return walk(folder, lambda file: bool(kind_of(file)) and file.name not in no_rows)
 
 
 def _saved_files(folder: epath.Path) -> list[epath.Path]:

@@ -6,17 +6,16 @@ Elements are those of `row_rendering`; `record_of` makes a record of one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import seqio
 from etils import epath
 
-from teacherlm_jax.data import data_setup, generators, record_files
-from teacherlm_jax.data.dataset_source import plain
+from teacherlm_jax.data import data_setup, record_files
+from teacherlm_jax.data.prepared_tfds import plain
 from teacherlm_jax.data.record_fields import RecordError
 from teacherlm_jax.data.records import TeacherDataRecord
-from teacherlm_jax.data.row_rendering import RawRow, RowError, parsed
+from teacherlm_jax.data.row_rendering import RawRow, Row, RowError, parsed
+from teacherlm_jax.data.row_source import RowSource
 
 FOLDER = "teacherdata"
 """Of the folder of data (`data_setup.data_dir`), where a source that names no path looks."""
@@ -26,13 +25,10 @@ TFDS_PREFIX = "tfds:"
 SPLITS = ("train", "validation")
 SUFFIXES = (".jsonl", ".parquet")
 
-# Rows cross into TensorFlow many at once: one by one, the crossing costs more than the reading.
-_ROWS_AT_ONCE = 256
-
 Path = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 
 
-class TeacherDataSource(seqio.DataSource):
+class TeacherDataSource(RowSource):
     """Rows of TeacherData, in the order of the files' names and of the lines in them.
 
     Where they are is looked up whenever they are read, and never before.
@@ -52,53 +48,14 @@ class TeacherDataSource(seqio.DataSource):
         super().__init__(splits=tuple(path) if isinstance(path, Mapping) else tuple(splits))
         self.path = path
 
-    @property
-    def supports_arbitrary_sharding(self) -> bool:
-        return False
-
-    def list_shards(self, split: str) -> list[str]:
-        return [split]
-
-    def num_input_examples(self, split: str) -> int | None:
-        return None
-
-    def get_dataset(
-        self,
-        split: str = "train",
-        shuffle: bool = True,
-        seed: int | None = None,
-        shard_info: Any = None,
-        **unused: Any,
-    ) -> Any:
-        """Elements with `row`, `index` and `where`, in order: the task shuffles.
+    def reader(self, split: str) -> Callable[[], Iterator[Row]]:
+        """What reads the rows of a split.
 
         Raises:
             FileNotFoundError: the rows are not there; says how to get them.
         """
-        import tensorflow as tf
-
-        self.find(split)  # Raises here, and not within TensorFlow.
-
-        def generate() -> Iterator[dict[str, Any]]:
-            block: list[tuple[bytes, str]] = []
-            first = 0
-            for row in self.rows(split):
-                block.append(row)
-                if len(block) == _ROWS_AT_ONCE:
-                    yield _as_arrays(block, first)
-                    first, block = first + len(block), []
-            if block:
-                yield _as_arrays(block, first)
-
-        signature = {
-            "row": tf.TensorSpec((None,), tf.string),
-            "index": tf.TensorSpec((None,), tf.int64),
-            "where": tf.TensorSpec((None,), tf.string),
-        }
-        dataset = generators.from_generator(generate, signature).unbatch()
-        if shard_info is not None and shard_info.num_shards > 1:
-            return dataset.shard(shard_info.num_shards, shard_info.index)
-        return dataset
+        self.find(split)
+        return lambda: ((row, index, where) for index, (row, where) in enumerate(self.rows(split)))
 
     def rows(self, split: str) -> Iterator[record_files.Row]:
         """The rows of a split, one by one.
@@ -200,14 +157,6 @@ def record_of(row: RawRow) -> TeacherDataRecord:
         raise RowError(str(error)) from None
     except RowError as error:
         raise RowError(f"field 'provenance': {error}") from None
-
-
-def _as_arrays(block: Sequence[record_files.Row], first: int) -> dict[str, Any]:
-    return {
-        "row": [row for row, _ in block],
-        "index": list(range(first, first + len(block))),
-        "where": [where for _, where in block],
-    }
 
 
 def _tfds_rows(name: str, split: str) -> Iterator[record_files.Row]:

@@ -15,13 +15,14 @@ import dataclasses
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import seqio
 from etils import epath
 
-from teacherlm_jax.data import generators, raw_files, raw_folders, row_rendering
+from teacherlm_jax.data import raw_files, raw_folders, row_rendering
+from teacherlm_jax.data.row_rendering import Row
+from teacherlm_jax.data.row_source import RowSource
 
 DEFAULT_SPLIT = "train"
 
@@ -33,10 +34,6 @@ _SAY_NOTHING = re.compile(
     r"(?:partial-)?(?:train|training|validation|valid|val|dev|test|testing|data|part|default|shard)"
 )
 _NO_ROWS = re.compile(r"(?:info|stats|dataset_infos?|dataset_dict|state|manifest|README)\b.*")
-_ROWS_AT_ONCE = 256
-
-Row = tuple[bytes, int, str]
-"""A row's JSON, its number in its split, and what names it in errors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +76,7 @@ def find(path: epath.PathLike, include: str | Sequence[str] = "*") -> dict[str, 
     """
     root = epath.Path(path)
     found: dict[str, dict[str, list[epath.Path]]] = {}
-    for file in _walk(root) if root.is_dir() else ():
+    for file in raw_folders.walk(root, _may_hold_rows) if root.is_dir() else ():
         split = _split_of(file, root)
         found.setdefault(_name(file, root), {}).setdefault(split, []).append(file)
     if not found:
@@ -97,51 +94,21 @@ def find(path: epath.PathLike, include: str | Sequence[str] = "*") -> dict[str, 
     return {name: SubDataset(name, _whole(found[name])) for name in names}
 
 
-class RenderedSource(seqio.DataSource):
-    """Rows of a sub-data-set as `row_rendering` says; a split's files are read whole, in order."""
+class RenderedSource(RowSource):
+    """Rows of a sub-data-set; a split's files are read whole, in order."""
 
     def __init__(self, dataset: SubDataset) -> None:
         """See the class."""
         super().__init__(splits=tuple(dataset.files))
         self.dataset = dataset
 
-    @property
-    def supports_arbitrary_sharding(self) -> bool:
-        return False
-
-    def list_shards(self, split: str) -> list[str]:
-        """One shard: a split is read in order, as a whole."""
-        return [split]
-
-    def num_input_examples(self, split: str) -> int | None:
-        return None
-
-    def get_dataset(self, split: str = DEFAULT_SPLIT, *unused: Any, **unused_too: Any) -> Any:
-        """Elements with `row`, `index` and `where`, in order: the task shuffles."""
-        import tensorflow as tf
-
-        def blocks() -> Iterator[dict[str, Any]]:
-            rows = self.dataset.rows(split)
-            while block := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-                texts, numbers, names = zip(*block)
-                yield {"row": texts, "index": numbers, "where": names}
-
-        signature = {
-            "row": tf.TensorSpec((None,), tf.string),
-            "index": tf.TensorSpec((None,), tf.int64),
-            "where": tf.TensorSpec((None,), tf.string),
-        }
-        return generators.from_generator(blocks, signature).unbatch()
+    def reader(self, split: str) -> Callable[[], Iterator[Row]]:
+        """What reads the rows of a split."""
+        return lambda: self.dataset.rows(split)
 
 
-def _walk(folder: epath.Path) -> Iterator[epath.Path]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry)
-        elif _end_of(entry) is not None and not _NO_ROWS.fullmatch(entry.name):
-            yield entry
+def _may_hold_rows(file: epath.Path) -> bool:
+    return _end_of(file) is not None and not _NO_ROWS.fullmatch(file.name)
 
 
 def _end_of(file: epath.Path) -> str | None:

@@ -19,6 +19,9 @@ from teacherlm_jax.data.rejects import Rejects
 
 Features = Mapping[str, Any]
 
+Row = tuple[bytes, int, str]
+"""What a source's element holds: a row's JSON, its place in its split, and what names it."""
+
 # Rows cross between TensorFlow and Python many at once: one by one, the crossing costs many times
 # what the rendering does.
 _ROWS_AT_ONCE = 256

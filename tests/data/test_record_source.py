@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from teacherlm_jax.data import data_setup, record_source
+from teacherlm_jax.data import data_setup, row_source
 from teacherlm_jax.data.record_source import TeacherDataSource
 from tests.data import tiny_records
 
@@ -58,7 +58,7 @@ def test_without_a_path_the_folder_of_data_is_read_or_says_what_is_missing(data_
 
 
 def test_elements_are_raw_rows_in_blocks_of_any_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(record_source, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(row_source, "ROWS_AT_ONCE", 2)
     file = tiny_records.write_jsonl(tmp_path / "a.jsonl", ROWS)
     elements = list(TeacherDataSource(str(file)).get_dataset("train").as_numpy_iterator())
     assert [int(element["index"]) for element in elements] == [0, 1, 2, 3, 4]
