@@ -56,7 +56,6 @@ def run(flags: argparse.Namespace) -> None:
     import seqio
 
     from teacherlm_jax.data import pipeline, seqio_cache
-    from teacherlm_jax.data.data_setup import DataSetup
 
     provider = pipeline.registered(flags.name)
     data_tasks.check_vocabulary(provider)
@@ -67,7 +66,7 @@ def run(flags: argparse.Namespace) -> None:
         seed=flags.seed,
         overwrite=flags.overwrite,
         modules=modules,
-        setup=DataSetup(data_tasks.vocabulary_of(flags.vocabulary), flags.data_dir),
+        setup=data_tasks.setup_of(flags),
         runner=flags.runner,
         options=flags.pipeline_options or (),
     )

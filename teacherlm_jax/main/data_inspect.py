@@ -36,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_row_arguments(parser: argparse.ArgumentParser) -> None:
     """Gives a parser the flags of rows."""
     parser.add_argument("--length", type=int, metavar="N", help="positions of a row")
-    parser.add_argument(
-        "--bos",
-        default=VOCABULARY,
-        metavar="ID",
-        help=f"token before every text: an id, {NONE!r}, or {VOCABULARY!r} for the vocabulary's "
-        f"own (default: {VOCABULARY})",
-    )
+    add_bos(parser)
     parser.add_argument(
         "--loss_on", choices=("targets", "all"), default="targets", help="(default: targets)"
     )
@@ -51,6 +45,17 @@ def add_row_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("error", "drop", "trim"),
         default="error",
         help="what becomes of examples longer than a row (default: error)",
+    )
+
+
+def add_bos(parser: argparse.ArgumentParser) -> None:
+    """Gives a parser --bos, which `bos_id_of` reads."""
+    parser.add_argument(
+        "--bos",
+        default=VOCABULARY,
+        metavar="ID",
+        help=f"token before every text: an id, {NONE!r}, or {VOCABULARY!r} for the vocabulary's "
+        f"own (default: {VOCABULARY})",
     )
 
 

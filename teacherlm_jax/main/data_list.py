@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="every task by itself")
     parser.add_argument("--json", action="store_true", help="a JSON list instead of tables")
-    data_tasks.add_arguments(parser)
+    data_tasks.add_arguments(parser, reads_rows=False)
 
 
 def run(flags: argparse.Namespace) -> None:

@@ -34,13 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", default="jsonl", help="jsonl (default) or array_record")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N rows of each split")
-    parser.add_argument(
-        "--malformed_rows",
-        choices=("error", "skip"),
-        default="error",
-        help="stop at a row that is no JSON object in UTF-8 (default), or leave it out and keep it "
-        "in DIR/rejects",
-    )
     for flag, summary in (
         ("--columns", "the fields of CSV or TSV files without a first line that names them"),
         ("--integers", "fields of CSV or TSV files that are whole numbers; others are texts"),

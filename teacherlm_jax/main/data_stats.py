@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from teacherlm_jax.main import data_tasks
-from teacherlm_jax.main.data_inspect import NONE, VOCABULARY, bos_id_of
+from teacherlm_jax.main.data_inspect import add_bos, bos_id_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="whether training packs its rows (default: it does)",
     )
-    parser.add_argument(
-        "--bos",
-        default=VOCABULARY,
-        metavar="ID",
-        help=f"token before every text: an id, {NONE!r}, or {VOCABULARY!r} for the vocabulary's "
-        f"own (default: {VOCABULARY})",
-    )
+    add_bos(parser)
     parser.add_argument(
         "--limit",
         type=int,

@@ -13,8 +13,8 @@ _TASK_MODULES = ("teacherlm_jax.tasks.world", "teacherlm_jax.tasks.mixtures")
 _WORLD = re.compile(r"world(\d+)_")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Gives a parser --module, --vocabulary and --data_dir."""
+def add_arguments(parser: argparse.ArgumentParser, *, reads_rows: bool = True) -> None:
+    """Gives a parser --module, --vocabulary, --data_dir; where rows are read, --malformed_rows."""
     parser.add_argument(
         "--module",
         action="append",
@@ -34,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with mirrors (default: the variable TEACHERLM_DATA_DIR, else "
         "~/teacherlm_data)",
     )
+    if reads_rows:
+        parser.add_argument(
+            "--malformed_rows",
+            choices=("error", "skip"),
+            default="error",
+            help="what becomes of them: an error that names file and line, or left out and "
+            "counted, and kept in DIR/rejects by what writes to a folder (error)",
+        )
 
 
 def register(flags: argparse.Namespace, *names: str | None) -> list[str]:
@@ -57,14 +65,24 @@ def register(flags: argparse.Namespace, *names: str | None) -> list[str]:
             importlib.import_module(module)
         for module in flags.module or []:
             _import(module)
-    from teacherlm_jax.data import data_setup
     from teacherlm_jax.tasks.world.registry import register_world
 
     for name in names:
         if match := _WORLD.match(name or ""):
             register_world(int(match[1]))
-    data_setup.DataSetup(vocabulary_of(flags.vocabulary), flags.data_dir).apply()
+    setup_of(flags).apply()
     return [*modules, *(flags.module or [])]
+
+
+def setup_of(flags: argparse.Namespace) -> Any:
+    """The `DataSetup` that the flags mean."""
+    from teacherlm_jax.data import data_setup
+
+    return data_setup.DataSetup(
+        vocabulary_of(flags.vocabulary),
+        flags.data_dir,
+        malformed_rows=getattr(flags, "malformed_rows", data_setup.ERROR),
+    )
 
 
 def vocabulary_of(name: str | None) -> Any:

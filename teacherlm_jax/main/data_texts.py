@@ -14,18 +14,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Gives a parser --split, --fields and --malformed_rows."""
+    """Gives a parser --split and --fields."""
     parser.add_argument("--split", default="train", help="of the tasks (default: train)")
     parser.add_argument(
         "--fields",
         metavar="NAMES",
         help="of rows of files, separated by commas (default: all that hold text)",
-    )
-    parser.add_argument(
-        "--malformed_rows",
-        choices=("error", "skip"),
-        default="error",
-        help="what becomes of them: an error, or left out, counted and kept beside (error)",
     )
 
 
@@ -42,7 +36,8 @@ def training_rows(names: Sequence[str], flags: argparse.Namespace) -> Iterator[T
 
     Args:
       names: of both.
-      flags: with those of `add_arguments`, and `to`, where rows that are left out are kept.
+      flags: with those of `add_arguments` and of `data_tasks`, and `to`, where rows that are left
+        out are kept.
 
     Raises:
       ValueError: no task or mixture has a name, or a task has no such split.

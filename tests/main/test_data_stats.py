@@ -51,3 +51,17 @@ def test_a_limit_is_said(counted):
 )
 def test_mistakes(counted, arguments, says):
     assert says in counted(tiny_tasks.MIXTURE, *arguments, status=2)
+
+
+def test_malformed_rows_are_an_error_or_left_out_by_a_flag(counted, tmp_path):
+    rows = "".join(
+        f'{{"question": "Is {n} odd?", "choices": ["yes", "no"], "answer": "A"}}\n'
+        for n in range(3)
+    )
+    folder = tmp_path / "teacherdata"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text(rows + "no row\n")
+    arguments = ["teacherdata_plain", f"--data_dir={tmp_path}", "--vocabulary=bytes"]
+    assert "train.jsonl:4: not valid JSON" in counted(*arguments, status=2)
+    found = counted(*arguments, "--malformed_rows=skip")
+    assert "teacherdata_plain" in found and " 3 " in found
