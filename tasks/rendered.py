@@ -27,7 +27,7 @@ from etils import epath
 
 from teacherlm_jax.data.rendered_files import RenderedSource, SubDataset, find
 from teacherlm_jax.data.row_rendering import RawRow, RowError, rendered
-from teacherlm_jax.scoring.metrics import rank_classification
+from teacherlm_jax.scoring.metrics import index_and_correctness, rank_classification
 from teacherlm_jax.tasks import capping, text_tasks
 from teacherlm_jax.tasks.catalogue.reading import value
 
@@ -116,7 +116,7 @@ def evaluation(path: epath.PathLike, config: str, name: str | None = None) -> st
                 _number_questions,
                 seqio.preprocessors.tokenize,
             ],
-            postprocess_fn=_index_and_correctness,
+            postprocess_fn=index_and_correctness,
             metric_fns=[rank_classification],
         )
     return name
@@ -172,7 +172,7 @@ def option_rows(row: RawRow) -> Iterator[dict[str, Any]]:
     yield {
         "id": str(idx[0]),
         "inputs": inputs,
-        "targets": targets,
+        "targets": text_tasks.continuation(inputs, targets),
         "question": idx[0],
         "option": idx[1],
         "is_correct": bool(is_correct),
@@ -180,7 +180,11 @@ def option_rows(row: RawRow) -> Iterator[dict[str, Any]]:
 
 
 def _texts(row: RawRow) -> tuple[str, str]:
-    """Inputs and targets, with white space between them: models read one after the other."""
+    """Inputs and targets, as they stand in the row.
+
+    Raises:
+      RowError: one is missing, empty or of another type.
+    """
     texts = []
     for names in (_INPUTS, _TARGETS):
         text = value(row.values, *names)
@@ -188,8 +192,7 @@ def _texts(row: RawRow) -> tuple[str, str]:
             raise RowError(f"{names[-2]} is {text!r:.80}; it must be a text that is not empty.")
         texts.append(text)
     inputs, targets = texts
-    is_apart = inputs[-1].isspace() or targets[0].isspace()
-    return inputs, targets if is_apart else f" {targets}"
+    return inputs, targets
 
 
 def _number_questions(dataset: Any) -> Any:
@@ -203,9 +206,3 @@ def _number_questions(dataset: Any) -> Any:
         return (row["question"], count), {**others, "idx": tf.stack([count, row["option"]])}
 
     return dataset.scan((tf.constant(-1, tf.int32), tf.constant(-1, tf.int32)), number)
-
-
-def _index_and_correctness(
-    output: str, example: Mapping[str, Any], is_target: bool = False
-) -> tuple[Any, bool]:
-    return example["idx"], bool(example["is_correct"])

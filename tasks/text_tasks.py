@@ -74,15 +74,15 @@ def add_training_task(
 def _apart(
     make_examples: Callable[[RawRow], Iterable[Mapping[str, Any]]],
 ) -> Callable[[RawRow], Iterator[Mapping[str, Any]]]:
-    """The same examples, with a space between inputs and targets."""
-
     def make(row: RawRow) -> Iterator[Mapping[str, Any]]:
         for example in make_examples(row):
-            inputs, targets = example["inputs"], example["targets"]
-            # After a bracket that is left open comes what stands in it.
-            joins = not inputs or inputs[-1].isspace() or inputs.endswith("(")
-            if not joins and not targets[:1].isspace():
-                example = {**example, "targets": f" {targets}"}
-            yield example
+            yield {**example, "targets": continuation(example["inputs"], example["targets"])}
 
     return make
+
+
+def continuation(inputs: str, targets: str) -> str:
+    """The targets, with a space before them where none stands between them and the inputs."""
+    # After a bracket that is left open comes what stands in it.
+    joins = not inputs or inputs[-1].isspace() or inputs.endswith("(")
+    return targets if joins or targets[:1].isspace() else f" {targets}"

@@ -17,7 +17,7 @@ import seqio
 
 from teacherlm_jax.data.row_rendering import RawRow, rendered
 from teacherlm_jax.scoring.boundary import BEFORE
-from teacherlm_jax.scoring.metrics import rank_classification
+from teacherlm_jax.scoring.metrics import index_and_correctness, rank_classification
 from teacherlm_jax.tasks import text_tasks
 from teacherlm_jax.tasks.evaluation.questions import EvaluationSet, Question
 from teacherlm_jax.teacher.prompts import evaluation_prompt, option_letters
@@ -165,10 +165,3 @@ def _options_as_continuations(dataset: Any, output_features: Mapping[str, Any]) 
         return {**row, "targets": tf.cond(is_apart, lambda: both[count:], lambda: alone)}
 
     return dataset.map(follow)
-
-
-def index_and_correctness(
-    output: str, example: Mapping[str, Any], is_target: bool = False
-) -> tuple[Any, bool]:
-    """A row as `rank_classification` takes it for a target; what the model wrote is not used."""
-    return example["idx"], bool(example["is_correct"])

@@ -24,7 +24,7 @@ from typing import Any
 import seqio
 
 from teacherlm_jax.data.records import TeacherDataRecord
-from teacherlm_jax.scoring.metrics import rank_classification
+from teacherlm_jax.scoring.metrics import index_and_correctness, rank_classification
 from teacherlm_jax.tasks.world import arms, examples
 from teacherlm_jax.tasks.world.questions import QUESTION_TYPES, Question
 from teacherlm_jax.tasks.world.sources import RowsSource
@@ -174,7 +174,7 @@ def _register_evaluation(world: World) -> None:
                 source,
                 _features(world, add_eos=False),
                 preprocessors=[seqio.preprocessors.tokenize],
-                postprocess_fn=_index_and_correctness,
+                postprocess_fn=index_and_correctness,
                 metric_fns=[rank_classification],
             )
         _add_mixture(f"{name}_eval", dict.fromkeys(tasks, 1 / len(tasks)))
@@ -241,10 +241,3 @@ def _records(world: World, split: str) -> list[examples.Row]:
 def _question_and_letter(dataset: Any) -> Any:
     """Gives records the two output features that seqio asks for: question and answer letter."""
     return dataset.map(lambda ex: {**ex, "inputs": ex["question"], "targets": ex["answer"]})
-
-
-def _index_and_correctness(
-    output: str, example: Mapping[str, Any], is_target: bool = False
-) -> tuple[Any, bool]:
-    """Turns a row into what `rank_classification` takes as its target; the letter is not used."""
-    return example["idx"], bool(example["is_correct"])

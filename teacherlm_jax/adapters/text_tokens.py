@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from etils import epath
 
-from teacherlm_jax.data import tokenizer_files
+from teacherlm_jax.data import tokenizer_files, vocabularies
 from teacherlm_jax.weights import importing
 
 
@@ -81,11 +81,11 @@ class VocabularyTokens:
         self._vocabulary = vocabulary
         self.vocab_size = vocabulary.vocab_size
         self.bos_id, self.eos_id = vocabulary.bos_id, vocabulary.eos_id
-        self.adds_bos = getattr(vocabulary, "prefix_id", vocabulary.bos_id) is not None
+        self.adds_bos = vocabularies.prefix_id(vocabulary) is not None
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """See `TextTokens`."""
-        return [list(self._vocabulary.encode(text)) for text in texts]
+        return [list(ids) for ids in vocabularies.encode_many(self._vocabulary, texts)]
 
     def decode(self, ids: Sequence[int], *, with_special: bool = False) -> str:
         """See `TextTokens`; special tokens are left out always."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import seqio
 
+from teacherlm_jax.data import vocabularies
+
 
 class DefaultVocabulary(seqio.Vocabulary):
     """Stands for the vocabulary that `choose` names; asking it for tokens before is an error."""
@@ -47,8 +49,8 @@ class DefaultVocabulary(seqio.Vocabulary):
 
     @property
     def prefix_id(self) -> int | None:
-        """What the model's texts begin with: the chosen vocabulary's `prefix_id`, else its BOS."""
-        return getattr(self.chosen, "prefix_id", self.chosen.bos_id)
+        """The chosen vocabulary's."""
+        return vocabularies.prefix_id(self.chosen)
 
     @property
     def eos_id(self) -> int | None:
@@ -85,8 +87,7 @@ class DefaultVocabulary(seqio.Vocabulary):
 
     def encode_many(self, texts: Sequence[str]) -> list[Sequence[int]]:
         """As the chosen vocabulary does, where it can many at once."""
-        many = getattr(self.chosen, "encode_many", None)
-        return [self.chosen.encode(text) for text in texts] if many is None else many(texts)
+        return vocabularies.encode_many(self.chosen, texts)
 
     def decode(self, ids: Iterable[int]) -> Any:
         """As the chosen vocabulary does."""

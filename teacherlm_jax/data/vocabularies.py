@@ -25,6 +25,17 @@ _NOT_WORD_TF = r"[^\sA-Za-z0-9']"
 _SPACING = ((r" ([.,:;?!)])", r"\1"), (r"\( ", "("))
 
 
+def prefix_id(vocabulary: seqio.Vocabulary) -> int | None:
+    """What a model's texts begin with: its tokenizer's `prefix_id` where it has one, else BOS."""
+    return getattr(vocabulary, "prefix_id", vocabulary.bos_id)
+
+
+def encode_many(vocabulary: seqio.Vocabulary, texts: Sequence[str]) -> list[Sequence[int]]:
+    """The ids of each text, at once where the vocabulary can."""
+    at_once = getattr(vocabulary, "encode_many", None)
+    return [vocabulary.encode(text) for text in texts] if at_once is None else at_once(texts)
+
+
 def split_words(text: str) -> list[str]:
     """Splits a text into words and single punctuation marks, as `WordVocabulary` does."""
     return _TOKEN.findall(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import seqio
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from teacherlm_jax.data import vocabularies
 from teacherlm_jax.scoring import boundary
 from teacherlm_jax.scoring.scores import OptionRow, Question, group_rows
 
@@ -176,9 +178,7 @@ def _check_ids(where: str, asked: Sequence[Asked]) -> None:
 def _cut_anew(task: seqio.Task, asked: Sequence[Asked]) -> list[Asked]:
     """The same questions, tokenized by the rule "joint"."""
     vocabulary = task.output_features["targets"].vocabulary
-    encode_many = getattr(vocabulary, "encode_many", None) or (
-        lambda texts: [vocabulary.encode(text) for text in texts]
-    )
+    encode_many = functools.partial(vocabularies.encode_many, vocabulary)
     texts = [
         boundary.TextQuestion(one.prompt, one.continuations, str(one.question.question_id))
         for one in asked

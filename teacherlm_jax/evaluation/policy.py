@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from teacherlm_jax.data import pipeline
+from teacherlm_jax.data import pipeline, vocabularies
 from teacherlm_jax.scoring.scores import ScoringPolicy
 
 FROM_VOCABULARY = "vocabulary"
@@ -37,7 +37,7 @@ def scoring_policy(
     """
     vocabulary = pipeline.vocabulary(mixture_or_task_name)
     if bos_id == FROM_VOCABULARY:
-        bos_id = getattr(vocabulary, "prefix_id", vocabulary.bos_id)
+        bos_id = vocabularies.prefix_id(vocabulary)
     if isinstance(bos_id, str):
         raise ValueError(
             f"bos_id = {bos_id!r}, but it must be a token id, None, or {FROM_VOCABULARY!r}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,19 @@ def rank_classification(
         "questions": len(starts),
         "ties": ties,
     }
+
+
+def index_and_correctness(
+    output: Any, example: Mapping[str, Any], is_target: bool = False
+) -> tuple[Any, bool]:
+    """A row as `rank_classification` takes it for a target; a seqio postprocess function.
+
+    Args:
+        output: what the model wrote, which is not used.
+        example: with `idx` and `is_correct`.
+        is_target: seqio's, not used.
+    """
+    return example["idx"], bool(example["is_correct"])
 
 
 def _columns(targets: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
-"""Where the prompt ends and the option begins: decided here and nowhere else.
+"""What is given and what is scored, in tokens: BOS before a prompt, and prompts that are too long.
 
-Prompt and option arrive as tokens, tokenized apart as the paper's authors do. So no merge across
-the border can swallow an option or shift it, and nothing here depends on a tokenizer.
+Prompt and options arrive as tokens; `boundary` decides which tokens are whose.
 """
 
 import dataclasses
