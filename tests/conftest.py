@@ -1,5 +1,6 @@
 """Eight devices for every test, and fixtures that tests of several packages use."""
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -37,3 +38,28 @@ def object_store() -> Iterator[FakeObjectStore]:
     """A fake object store with an empty gs://bucket; run code on it by `run_on_object_store`."""
     with FakeObjectStore() as store:
         yield store
+
+
+@contextlib.contextmanager
+def own_environment() -> Iterator[None]:
+    """Commands that run in the process of the tests set variables of the environment."""
+    before = dict(os.environ)
+    yield
+    for name in [name for name in os.environ if name.startswith("TEACHERLM_")]:
+        if name not in before:
+            del os.environ[name]
+    os.environ.update({n: v for n, v in before.items() if n.startswith("TEACHERLM_")})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment_of_the_module() -> Iterator[None]:
+    """A module's tests and fixtures leave the environment of other modules' tests alone."""
+    with own_environment():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def environment_of_the_test(environment_of_the_module: None) -> Iterator[None]:
+    """A test leaves the environment of other tests alone."""
+    with own_environment():
+        yield

@@ -9,8 +9,6 @@ from teacherlm_jax.data.data_setup import DataSetup
 
 @pytest.fixture(autouse=True)
 def unchanged(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("TEACHERLM_")]:
-        monkeypatch.setenv(name, os.environ[name])
     monkeypatch.delenv(data_setup.DATA_DIR_VARIABLE, raising=False)
     default_vocabulary.forget()
     yield

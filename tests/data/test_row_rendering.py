@@ -28,12 +28,6 @@ BAD = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def unchanged_setup():
-    yield
-    data_setup.DataSetup().apply()
-
-
 def rows_of(texts, first=0):
     return tf.data.Dataset.from_tensor_slices(
         {
