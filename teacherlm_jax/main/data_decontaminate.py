@@ -73,19 +73,19 @@ def run(flags: argparse.Namespace) -> None:
     """Searches, writes and prints."""
     from teacherlm_jax.data.question_index import MatchRule
 
+    if flags.shown < 0:
+        raise ValueError(f"--shown is {flags.shown}, but it must be 0 (none) or more.")
     rule = MatchRule(flags.ngram, flags.min_whole, flags.max_questions, flags.min_coverage)
     data_tasks.register(flags, *flags.training, *(flags.against or []))
-    from etils import epath
-
-    from teacherlm_jax.data import claim, decontamination_report, ledger
+    from teacherlm_jax.data import decontamination_report, ledger
     from teacherlm_jax.data.question_index import QuestionIndex
     from teacherlm_jax.main import evaluation_questions
 
     against = flags.against or [evaluation_questions.ALL]
     sizes = data_texts.check(flags.training, flags.split)
-    settings = {name: value for name, value in vars(flags).items() if name not in _ELSEWHERE}
-    claim.claim_folder(flags.to, {**settings, "against": against, "file_sizes": sizes})
-    path = epath.Path(flags.to) / decontamination_report.REPORT
+    path = data_texts.claim_folder(
+        flags, decontamination_report.REPORT, against=against, file_sizes=sizes
+    )
     if ledger.is_complete(path):
         report = json.loads(ledger.read_text(path))
         print(f"{flags.to} holds the report of this search already:")
@@ -105,9 +105,6 @@ def run(flags: argparse.Namespace) -> None:
             shown=flags.shown,
         )
     _print(report, flags.to)
-
-
-_ELSEWHERE = ("command", "to", "debug")
 
 
 def _print(report: Any, folder: str) -> None:

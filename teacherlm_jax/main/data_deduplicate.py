@@ -35,16 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Compares, writes and prints."""
     data_tasks.register(flags, *flags.names)
-    from etils import epath
-
-    from teacherlm_jax.data import claim, deduplication_report, ledger
+    from teacherlm_jax.data import deduplication_report, ledger
     from teacherlm_jax.data.deduplication import DuplicateRule
 
     rule = DuplicateRule(flags.threshold, flags.shingle, flags.permutations)
     sizes = data_texts.check(flags.names, flags.split)
-    settings = {name: value for name, value in vars(flags).items() if name not in _ELSEWHERE}
-    claim.claim_folder(flags.to, {**settings, "file_sizes": sizes})
-    path = epath.Path(flags.to) / deduplication_report.REPORT
+    path = data_texts.claim_folder(flags, deduplication_report.REPORT, file_sizes=sizes)
     if ledger.is_complete(path):
         report = json.loads(ledger.read_text(path))
         print(f"{flags.to} is done already:")
@@ -58,6 +54,3 @@ def run(flags: argparse.Namespace) -> None:
         f"{flags.to}/{deduplication_report.KEPT} holds rows to train on;"
         f" {deduplication_report.DUPLICATES} says of each other one which row it is like"
     )
-
-
-_ELSEWHERE = ("command", "to", "debug")

@@ -77,7 +77,19 @@ def test_malformed_rows_are_an_error_or_are_kept_beside(folder, capsys):
     data = (str(folder / "train.jsonl"), "--against", "creak_letters")
     decontaminate(folder, *data, status=2)
     assert "train.jsonl:2" in capsys.readouterr().err
-    command = ["data", "decontaminate", *data, "--malformed_rows", "skip"]
-    assert command_line.main([*command, "--to", str(folder / "skipped")]) == 0
+    decontaminate(folder, *data, "--malformed_rows", "skip")
     assert "1 of 1 rows match" in capsys.readouterr().out
-    assert list((folder / "skipped" / "rejects").glob("*/*.rejects.jsonl"))
+    assert list((folder / "out" / "rejects").glob("*/*.rejects.jsonl"))
+
+
+def test_what_was_not_finished_is_searched_anew_and_what_was_is_not_written_over(folder, capsys):
+    (folder / "train.jsonl").write_text("{broken\n")
+    data = (str(folder / "train.jsonl"), "--against", "creak_letters")
+    decontaminate(folder, *data, status=2)
+    (folder / "train.jsonl").write_text(json.dumps(LEAKS[0]) + "\n")
+    decontaminate(folder, *data)
+    capsys.readouterr()
+    decontaminate(folder, *data, "--ngram", "9", status=2)
+    assert "another configuration" in capsys.readouterr().err
+    decontaminate(folder, *data, "--shown", "-3", status=2)
+    assert "--shown is -3" in capsys.readouterr().err
