@@ -86,8 +86,14 @@ class TeacherData(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(
         self, source: record_source.TeacherDataSource, split: str
     ) -> Iterator[tuple[int, dict[str, Any]]]:
+        index = -1
         for index, record in enumerate(source.records(split)):
             yield index, record.to_features()
+        if index < 0:
+            raise ValueError(
+                f"the files of the split {split!r} in {source.path} hold no rows: write them, or"
+                " take them out."
+            )
 
 
 def _folder(manual_dir: Any) -> epath.Path:

@@ -66,6 +66,9 @@ def test_bad_rows_and_torn_files_stop_the_preparation(tmp_path):
     file = tmp_path / "train.jsonl"
     with pytest.raises(FileNotFoundError, match="holds no"):
         prepare(tmp_path, tmp_path / "tfds")
+    file.write_text("")
+    with pytest.raises(ValueError, match=rf"split 'train' in {tmp_path} hold no rows"):
+        prepare(tmp_path, tmp_path / "tfds")
     file.write_text(ROWS[0].to_json_line() + '\n{"question": "q?"}\n')
     with pytest.raises(RowError, match=rf"{file}:2: field 'choices' is missing"):
         prepare(tmp_path, tmp_path / "tfds")
