@@ -27,8 +27,8 @@ def registered(name: str) -> seqio.Task | seqio.Mixture:
         raise ValueError(
             f"no task or mixture {name!r} is registered"
             + (f"; the nearest are {near}" if near else f"; there are {len(names)}")
-            + ". Is it your own? Import the module that defines it: in the gin file, or by --module "
-            "of `teacherlm data`."
+            + ". Is it your own? Import the module that defines it in the gin file, or name it by "
+            "--module of `teacherlm data`."
         )
     return seqio.get_mixture_or_task(name)
 

@@ -80,7 +80,9 @@ def test_tables_of_a_cache_are_those_in_memory(tmp_path):
 def test_a_name_that_is_not_registered_is_an_error_with_the_nearest():
     with pytest.raises(ValueError, match=r"'teacherlm_test_colour' .* nearest are .*test_colors'"):
         pipeline.registered("teacherlm_test_colour")
-    with pytest.raises(ValueError, match=r"'zzz' is registered; there are \d+. .* Import the module"):
+    with pytest.raises(
+        ValueError, match=r"'zzz' is registered; there are \d+. .*Import the module"
+    ):
         pipeline.load_tables("zzz")
 
 
