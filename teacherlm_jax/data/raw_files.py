@@ -11,8 +11,9 @@ import dataclasses
 import gzip
 import io
 import json
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -56,11 +57,35 @@ class Reading:
       columns: names of the fields of CSV and TSV files without a first line that names them.
       integers: fields of those that are whole numbers; all others are texts.
       drop: fields that are left out, of tables of all kinds.
+      named: FIELD=PATTERN: CSV and TSV files have their rows' FIELD in their names, where the
+        pattern's one group finds it; "": they have not.
+
+    Raises:
+      ValueError: `named` is none, or no regular expression with one group.
     """
 
     columns: Sequence[str] = ()
     integers: Sequence[str] = ()
     drop: Sequence[str] = ()
+    named: str = ""
+
+    def __post_init__(self) -> None:
+        _ = self.named and self.named_field
+
+    @property
+    def named_field(self) -> tuple[str, re.Pattern[str]]:
+        """The field that names of files hold, and the pattern."""
+        field, equals, text = self.named.partition("=")
+        try:
+            pattern = re.compile(text)
+        except re.error as error:
+            raise ValueError(f"--named {self.named!r}: no regular expression ({error}).") from None
+        if not (field and equals and pattern.groups == 1):
+            raise ValueError(
+                f"--named is {self.named!r}; it must be FIELD=PATTERN with one group in the"
+                " pattern, such as 'subject=(.+)_test'."
+            )
+        return field, pattern
 
 
 AS_THEY_ARE = Reading()
@@ -157,6 +182,7 @@ def _separated(stream: Any, path: epath.Path, kind: str, reading: Reading) -> It
     else:
         reader = csv.reader(lines, strict=True)
     names = _checked_names(reading.columns, f"{path}: --columns", reading)
+    of_file = _of_name(path, reading)
     first = 1
     while True:
         try:
@@ -171,7 +197,20 @@ def _separated(stream: Any, path: epath.Path, kind: str, reading: Reading) -> It
         if not names:
             names = _checked_names(values, where, reading)
             continue
-        yield _record(names, values, where, reading)
+        yield _record(names, values, where, reading, of_file)
+
+
+def _of_name(path: epath.Path, reading: Reading) -> dict[str, str]:
+    """The field that the file's name holds."""
+    if not reading.named:
+        return {}
+    field, pattern = reading.named_field
+    found = pattern.search(path.name)
+    if found is None or not found[1]:
+        raise FileError(
+            f"{path}: --named {reading.named!r} finds no {field} in the name {path.name!r}."
+        )
+    return {field: found[1]}
 
 
 def _checked_names(names: Sequence[str], where: str, reading: Reading) -> list[str]:
@@ -184,6 +223,8 @@ def _checked_names(names: Sequence[str], where: str, reading: Reading) -> list[s
     unknown = sorted({*reading.integers} - {*names})
     if names and unknown:
         raise FileError(f"{where}: there is no field {unknown[0]!r}; there are {list(names)}.")
+    if reading.named and reading.named_field[0] in names:
+        raise FileError(f"{where}: the rows have a field {reading.named_field[0]!r} of their own.")
     both = sorted({*reading.integers} & {*reading.drop})
     if both:
         raise FileError(f"{where}: {both[0]!r} is among --integers and --drop; it can be one.")
@@ -191,7 +232,11 @@ def _checked_names(names: Sequence[str], where: str, reading: Reading) -> list[s
 
 
 def _record(
-    names: Sequence[str], values: Sequence[str], where: str, reading: Reading
+    names: Sequence[str],
+    values: Sequence[str],
+    where: str,
+    reading: Reading,
+    of_file: Mapping[str, str],
 ) -> RawFileRow:
     raw = json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
     if len(values) != len(names):
@@ -205,7 +250,7 @@ def _record(
         except (ValueError, KeyError):
             text = row.get(name)
             return RawFileRow(raw, where, f"field {name!r} is {text!r:.80}, no whole number.")
-    return RawFileRow(row_rendering.row_text(row), where)
+    return RawFileRow(row_rendering.row_text({**row, **of_file}), where)
 
 
 # Parquet and Arrow

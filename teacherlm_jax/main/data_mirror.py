@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(flag, type=_names, default=(), metavar="A,B", help=summary)
     parser.add_argument(
+        "--named",
+        default="",
+        metavar="FIELD=PATTERN",
+        help="a field of CSV or TSV files that their names hold, where the one group of a regular "
+        "expression finds it: 'subject=(.+)_test'",
+    )
+    parser.add_argument(
         "--prepare",
         action="store_true",
         help="let TFDS download and prepare the data set first, where it has not",
@@ -84,7 +91,7 @@ def _check(flags: argparse.Namespace, names_files: bool) -> None:
         raise ValueError("--from PATH finds the files; with --split SPLIT=FILES leave it out.")
     if flags.prepare and (flags.path or names_files):
         raise ValueError("--prepare is for TFDS: leave it out where the rows are in files.")
-    for flag in ("columns", "integers", "drop"):
+    for flag in ("columns", "integers", "drop", "named"):
         if getattr(flags, flag) and not (flags.path or names_files):
             raise ValueError(f"--{flag} is for files: give them with --from or --split.")
 
@@ -174,7 +181,7 @@ def _origin_of_files(flags: argparse.Namespace, source: Any) -> Any:
     for split, taken in found.items():
         more = f" to {taken[-1].name} ({len(taken)} files)" if len(taken) > 1 else ""
         print(f"  {split}: from {taken[0]}{more}")
-    reading = raw_files.Reading(flags.columns, flags.integers, flags.drop)
+    reading = raw_files.Reading(flags.columns, flags.integers, flags.drop, flags.named)
     return mirror_writing.of_files(found, reading)
 
 

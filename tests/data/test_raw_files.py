@@ -225,3 +225,24 @@ def test_a_gzip_file_that_was_changed(tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(data)
     with pytest.raises(FileError, match="not a whole gzip file"):
         values(tmp_path / "a.jsonl.gz")
+
+
+def test_a_field_may_stand_in_the_file_s_name(tmp_path):
+    path = tmp_path / "high_school_physics_val.csv"
+    path.write_text("Why?,B\n")
+    reading = Reading(columns=("question", "answer"), named="subject=(.+)_(?:val|test)")
+    assert values(path, reading) == [
+        {"question": "Why?", "answer": "B", "subject": "high_school_physics"}
+    ]
+    other = tmp_path / "physics.csv"
+    other.write_text("Why?,B\n")
+    with pytest.raises(FileError, match=r"finds no subject in the name 'physics\.csv'"):
+        values(other, reading)
+    with pytest.raises(FileError, match="have a field 'answer' of their own"):
+        values(path, Reading(columns=("question", "answer"), named="answer=(.+)_val"))
+
+
+@pytest.mark.parametrize("named", ["subject", "=(.+)", "subject=.+", "subject=(a)(b)", "s=("])
+def test_what_names_no_field_is_refused(named):
+    with pytest.raises(ValueError, match="--named"):
+        Reading(named=named)

@@ -69,6 +69,25 @@ def test_rows_that_tasks_cannot_read_are_told_of(mirror, tmp_path):
     assert "cannot read" not in text
 
 
+def test_the_original_files_of_mmlu(mirror, tmp_path):
+    for split, file in (("dev", "dev"), ("validation", "val")):
+        (tmp_path / split).mkdir()
+        for subject in ("anatomy", "high_school_physics"):
+            rows = f'"What of {subject}, then?",one,"two, or 2",3,4,B\n' * 2
+            (tmp_path / split / f"{subject}_{file}.csv").write_text(rows)
+    splits = [
+        part
+        for split in ("dev", "validation")
+        for part in ("--split", f"{split}={tmp_path}/{split}/*.csv")
+    ]
+    columns = ("--columns", "question,A,B,C,D,answer")
+    text = mirror("mmlu", *splits, *columns, "--named", "subject=(.+)_(?:dev|val|test)")
+    assert "cannot read" not in text and "rows of dev 4, validation 4" in text
+    found = rows_of("mmlu", "validation")
+    assert [row["subject"] for row in found] == ["anatomy"] * 2 + ["high_school_physics"] * 2
+    assert found[0]["B"] == "two, or 2"
+
+
 def test_a_name_of_one_s_own_and_a_task_of_it(mirror, hub, tmp_path):
     mirror("my_cb", "--from", hub / "cb", "--format", "array_record", "--limit", "5")
     assert rows_of("my_cb", "train") == CB[:5]
