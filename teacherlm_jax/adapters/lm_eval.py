@@ -29,6 +29,8 @@ from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.scores import Question, ScoringPolicy
 
 try:
+    # The harness introduces its own models only where none is known yet: they come before ours.
+    import lm_eval.models
     from lm_eval import utils as harness
     from lm_eval.api.model import LM
     from lm_eval.api.registry import register_model

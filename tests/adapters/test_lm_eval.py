@@ -222,6 +222,18 @@ def test_a_task_of_the_harness_gives_the_same_results_and_logs(task):
         assert greedy == expected_greedy
 
 
+def test_the_harness_keeps_its_own_models():
+    """In a process of its own: this one has imported `hf` itself."""
+    code = (
+        "import teacherlm_jax.adapters.lm_eval as adapter; from lm_eval.api import registry; "
+        "assert registry.get_model('teacherlm') is adapter.TeacherLM; "
+        "print(registry.get_model('hf').__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "HFLM\n"
+
+
 def test_the_command_line_knows_the_model(task):
     folder = tiny_lm_eval.folder("llama", True)
     words = f"""--model teacherlm --model_args checkpoint={folder} --tasks pets
