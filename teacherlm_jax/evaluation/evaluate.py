@@ -165,7 +165,10 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     loaded = load_model(settings.checkpoint_dir, model, mesh)
     shown = settings.shown(policy)
     # Another checkpoint's numbers, or a student's own, are not to be written over.
-    claimed = {"checkpoint_dir": str(loaded.path.parent), **shown}
+    # Ours is a step of its folder, Hugging Face's is the folder.
+    is_folder = is_hugging_face(settings.checkpoint_dir)
+    owner = loaded.path if is_folder else loaded.path.parent
+    claimed = {"checkpoint_dir": str(owner), **shown}
     hosts.on_first_host(
         f"claiming {settings.output_dir}", lambda: claim.claim_folder(settings.output_dir, claimed)
     )

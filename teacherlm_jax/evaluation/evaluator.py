@@ -112,6 +112,8 @@ class RankEvaluator:
         rule = self._scorer.policy.boundary
         registered = seqio.TaskRegistry.get(task)
         read = asked.read_task(registered, self._split, task_rows, dataset, rule)
+        has_answers = {"idx", "is_correct"} <= task_rows.element_spec.keys()
+        _check_questions(f"{task}/{self._split}", read, has_answers)
         if sorted(read.indices) != list(range(len(read.indices))):
             raise RuntimeError(f"task {task}: seqio did not give every row once: {read.indices}.")
         # seqio hands the very same dataset object to the score function later.
@@ -296,6 +298,23 @@ def _check_tasks(mixture_or_task_name: str, split: str) -> None:
             raise ValueError(
                 f"task {task.name} has no metrics of scores, or others beside them: evaluate a "
                 "task of rank classification, with metric_fns=[rank_classification]."
+            )
+
+
+def _check_questions(where: str, read: AskedTask, has_answers: bool) -> None:
+    """Raises ValueError, before anything is scored, for what metrics would refuse afterwards."""
+    if not read.questions:
+        raise ValueError(f"{where} has no questions, so there is no accuracy: look at its data.")
+    for one in read.questions if has_answers else ():
+        if len(one.question.options) < 2:
+            raise ValueError(
+                f"{where}: question {one.id!r} has one option, but to rank takes two: look at the"
+                " task's rows."
+            )
+        if one.answer is None:
+            raise ValueError(
+                f"{where}: question {one.id!r} has not exactly one right option among its"
+                f" {len(one.question.options)}: mend the task's is_correct."
             )
 
 

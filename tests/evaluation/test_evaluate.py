@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import seqio
 import transformers
+from etils import epath
 
-from teacherlm_jax.data import ledger
+from teacherlm_jax.checkpoints import restore
+from teacherlm_jax.data import claim, ledger
 from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
 from teacherlm_jax.evaluation import evaluate
 from teacherlm_jax.scoring import rank, receipt_files
@@ -138,6 +140,65 @@ def test_a_hugging_face_directory_is_evaluated_as_it_is(tmp_path, boundary):
     assert result["models"][0]["metrics"][name]["accuracy"] == pytest.approx(
         _by_transformers(theirs, vocabulary, rows)
     )
+
+
+def test_another_public_checkpoint_beside_the_first_is_refused_in_its_folder(
+    study, tmp_path, monkeypatch
+):
+    params = random_params()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    monkeypatch.setattr(
+        evaluate,
+        "load_model",
+        lambda path, model, mesh: restore.LoadedModel(params, None, 0, epath.Path(path)),
+    )
+    evaluate.evaluate_checkpoint(settings(tmp_path / "one", tmp_path, report=False))
+    with pytest.raises(claim.ConfigurationMismatchError, match="checkpoint_dir"):
+        evaluate.evaluate_checkpoint(settings(tmp_path / "two", tmp_path, report=False))
+    kept = json.loads(ledger.read_text(tmp_path / "out" / "evaluation.json"))
+    assert kept["checkpoint"] == str(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("correct", "message"),
+    [
+        ([], "has no questions"),
+        ([True], "question '0' has one option, but to rank takes two"),
+        ([False, False], "question '0' has not exactly one right option among its 2"),
+        ([True, True], "question '0' has not exactly one right option among its 2"),
+    ],
+)
+def test_questions_without_an_accuracy_are_refused_before_anything_is_read(
+    study, tmp_path, correct, message
+):
+    row = next(iter(seqio.TaskRegistry.get("tiny5_two_eval").source.get_dataset("test")))
+    prompt = row["inputs"].numpy().decode()
+    name = f"tiny5_wrong_{len(correct)}_{sum(correct)}_eval"
+    tiny_study.add_evaluation(
+        name,
+        {
+            "test": [
+                {"inputs": prompt, "targets": "AB"[n], "idx": [0, n], "is_correct": is_correct}
+                for n, is_correct in enumerate(correct or [True])
+            ]
+        },
+    )
+    if not correct:
+        full, name = seqio.TaskRegistry.get(name), "tiny5_empty_eval"
+        seqio.TaskRegistry.add(
+            name,
+            full.source,
+            full.output_features,
+            preprocessors=[*full.preprocessors, lambda dataset: dataset.take(0)],
+            postprocess_fn=full.postprocess_fn,
+            metric_fns=[rank_classification],
+        )
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    with pytest.raises(ValueError, match=f"{name}/test:? {message}"):
+        evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path, mixture_or_task_name=name))
+    assert not (tmp_path / "out").exists()
 
 
 def _from(columns):
