@@ -62,8 +62,12 @@ def _questions(row: RawRow) -> list[Question]:
     subject = values.get("subject", "")
     if not isinstance(subject, str):
         raise RowError(f"subject is {subject!r:.80}; it must be a text.")
-    identity = str(values.get("id") or content_id(question, choices, answer))
-    return [Question(identity, question, tuple(choices), answer, {"subject": subject})]
+    identity = values.get("id")
+    if identity in (None, ""):
+        identity = content_id(question, choices, answer)
+    if not isinstance(identity, (str, int)) or isinstance(identity, bool):
+        raise RowError(f"id is {identity!r:.80}; it must be a text or a whole number.")
+    return [Question(str(identity), question, tuple(choices), answer, {"subject": subject})]
 
 
 def _choices(values: Mapping[str, Any]) -> Sequence[str]:

@@ -29,7 +29,9 @@ from teacherlm_jax.scoring.scores import (
 
 # Batches in flight: the host prepares the next while the device works on these.
 _IN_FLIGHT = 2
-# Options that share a row where they are scored without a question.
+# Names, in errors, the rows that score options without their questions.
+_WITHOUT_PROMPT = "options after the unconditional prompt"
+# Options that share such a row.
 _TOGETHER = 8
 
 Progress = Callable[[int, int], None]
@@ -114,8 +116,11 @@ class Scorer:
         Raises:
           ValueError: naming the question, its numbers and what to change.
         """
-        for question in questions:
-            self.cut(question)
+        cuts = [self.cut(question) for question in questions]
+        if self.policy.unconditional_prompt is not None and cuts:
+            # The longest option, on its own as it will be scored: if that fits, all do.
+            longest = max((option for cut in cuts for option in cut.options), key=len)
+            self.without_prompt([longest])
 
     def score(
         self, params: Any, questions: Sequence[Question], progress: Progress | None = None
@@ -224,7 +229,7 @@ class Scorer:
             return []
         different = sorted(set(options))
         return [
-            self.cut(Question("without a prompt", prompt, different[start : start + _TOGETHER]))
+            self.cut(Question(_WITHOUT_PROMPT, prompt, different[start : start + _TOGETHER]))
             for start in range(0, len(different), _TOGETHER)
         ]
 

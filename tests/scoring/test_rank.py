@@ -182,6 +182,14 @@ def test_bad_questions_are_refused_before_anything_compiles(question, message):
     assert broken.compilations == 0
 
 
+def test_an_option_that_does_not_fit_after_the_unconditional_prompt_is_told_by_the_check():
+    policy = ScoringPolicy(max_length=12, unconditional_prompt=tuple(range(10)))
+    asked = [Question("fits", (1,), [[1], [2, 3]]), Question("no", (1,), [[1], [2, 3, 4]])]
+    scorer(policy, buckets=None).check(asked[:1])
+    with pytest.raises(ValueError, match=r"unconditional prompt': .* max_length = 12"):
+        scorer(policy, buckets=None).check(asked)
+
+
 def test_diverged_parameters_are_no_ranking():
     params = tiny.make()[1]
     params["decoder_norm"]["scale"] = params["decoder_norm"]["scale"] * float("nan")

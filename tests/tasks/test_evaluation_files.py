@@ -40,7 +40,7 @@ ROW = {"question": "Which has fur?", "choices": ["an otter", "a hat"], "answer":
 
 @pytest.mark.parametrize("answer", ["A", "(A)", 0, "an otter"])
 def test_questions_of_a_file_are_a_task_however_the_answer_is_given(answer, tmp_path):
-    row = {**ROW, "answer": answer, "subject": "pets", "id": 7}
+    row = {**ROW, "answer": answer, "subject": "pets", "id": 0}
     task = files.task_name(written(tmp_path, [row]), name=f"file_{abs(hash(answer))}")
     first, second = rows_of(task)
     assert (
@@ -49,7 +49,7 @@ def test_questions_of_a_file_are_a_task_however_the_answer_is_given(answer, tmp_
     )
     assert [first["targets_pretokenized"], second["targets_pretokenized"]] == [b"A", b"B"]
     assert [first["is_correct"], second["is_correct"]] == [True, False]
-    assert (first["id"], first["subject"]) == (b"7", b"pets")
+    assert (first["id"], first["subject"]) == (b"0", b"pets")
     assert [row["idx"].tolist() for row in (first, second)] == [[0, 0], [0, 1]]
 
 
@@ -79,6 +79,8 @@ def test_options_are_tokenized_as_they_follow_and_as_the_boundary_says(tmp_path,
         ({"choices": ["x"]}, r"choices is \['x'\]; it must be a list of 2 to 26 texts"),
         ({"choices": ["x", "x"]}, "hold a text twice"),
         ({"choices": "ab"}, "choices is 'ab'"),
+        ({"id": True}, "id is True; it must be a text or a whole number"),
+        ({"id": ["x"]}, r"id is \['x'\]"),
         ({"question": " "}, "question is ' '; it must be a text that is not empty"),
     ],
 )
