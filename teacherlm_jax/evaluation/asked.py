@@ -112,7 +112,7 @@ def read_task(
     features = list(tfds.as_numpy(task_rows))
     if "idx" in task_rows.element_spec:
         rows = [
-            dataclasses.replace(row, question_id=int(features[index]["idx"][0]))
+            dataclasses.replace(row, question_id=_number(task, features[index]["idx"]))
             for index, row in zip(indices, rows, strict=True)
         ]
     questions, places = group_rows(rows)
@@ -148,15 +148,31 @@ def _asked(
     texts = tuple(each.strip() for each in continuations)
     if choices is not None and len(choices) == len(texts) and not _are_letters(texts):
         texts = tuple(choice.decode("utf-8") for choice in choices)
-    identity = first["id"].decode("utf-8") if "id" in first else str(number)
+    identity = _told(first["id"]) if "id" in first else str(number)
     return Asked(
         dataclasses.replace(question, question_id=f"{where}:{identity}", option_texts=texts),
         identity,
-        first["subject"].decode("utf-8") if "subject" in first else "",
+        _told(first["subject"]) if "subject" in first else "",
         text(first, "inputs", question.prompt_tokens),
         continuations,
         right[0] if len(right) == 1 else None,
     )
+
+
+def _number(task: seqio.Task, idx: np.ndarray) -> int:
+    """The number of a row's question."""
+    found = np.asarray(idx)
+    if found.shape != (2,) or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(
+            f"task {task.name}: idx of a row is {found.tolist()!r:.80}, but it must be two whole"
+            " numbers, those of question and option, both from 0."
+        )
+    return int(found[0])
+
+
+def _told(value: Any) -> str:
+    """A text or a number as text."""
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def _are_letters(texts: Sequence[str]) -> bool:

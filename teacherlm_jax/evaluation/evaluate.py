@@ -31,7 +31,12 @@ from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.results import summarize
 from teacherlm_jax.scoring.score_store import ScoreStore
 from teacherlm_jax.scoring.scores import QuestionScore, ScoringPolicy
-from teacherlm_jax.weights.any_checkpoint import is_hugging_face, load_model, saved_model
+from teacherlm_jax.weights.any_checkpoint import (
+    folder_of,
+    is_hugging_face,
+    load_model,
+    saved_model,
+)
 
 # Between the first and the last host to have read all questions.
 _LONGEST_READING_SECONDS = 3600.0
@@ -162,19 +167,35 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     # Hosts that read other questions would score other batches. A host that is late reads still.
     facts = {f"questions of {settings.mixture_or_task_name}": evaluator.digest}
     preflight.check(facts, timeout_seconds=_LONGEST_READING_SECONDS)
-    loaded = load_model(settings.checkpoint_dir, model, mesh)
     shown = settings.shown(policy)
-    # Another checkpoint's numbers, or a student's own, are not to be written over.
-    # Ours is a step of its folder, Hugging Face's is the folder.
-    is_folder = is_hugging_face(settings.checkpoint_dir)
-    owner = loaded.path if is_folder else loaded.path.parent
-    claimed = {"checkpoint_dir": str(owner), **shown}
-    hosts.on_first_host(
-        f"claiming {settings.output_dir}", lambda: claim.claim_folder(settings.output_dir, claimed)
-    )
+    _claim(settings, shown)
+    loaded = load_model(settings.checkpoint_dir, model, mesh)
     scored = _scored(settings, evaluator, loaded, model)
     details = {"checkpoint": str(loaded.path), "step": loaded.step, **shown}
     return _written(settings, scored, details)
+
+
+def _claim(settings: CheckpointEvaluation, shown: Mapping[str, Any]) -> None:
+    """Makes the output folder this evaluation's: another's numbers are not to be written over.
+
+    Raises:
+      ValueError: it holds something else.
+      PermissionError: it, or that of the scores, cannot be written to.
+    """
+    claimed = {"checkpoint_dir": str(folder_of(settings.checkpoint_dir)), **shown}
+
+    def write() -> None:
+        claim.claim_folder(settings.output_dir, claimed)
+        if settings.score_cache_dir is not None:
+            try:
+                epath.Path(settings.score_cache_dir).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise PermissionError(
+                    f"score_cache_dir = {settings.score_cache_dir!r} cannot be made a folder"
+                    f" ({error}): name another, or leave it None for one in output_dir."
+                ) from error
+
+    hosts.on_first_host(f"claiming {settings.output_dir}", write)
 
 
 def _mesh(settings: CheckpointEvaluation, model: DecoderConfig) -> Mesh:

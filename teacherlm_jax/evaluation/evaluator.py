@@ -319,7 +319,17 @@ def _check_questions(where: str, read: AskedTask, has_answers: bool) -> None:
 
 
 def mean_accuracy(metrics: Metrics) -> float:
-    """Unweighted mean over tasks of `accuracy`, in percent."""
+    """Unweighted mean over tasks of `accuracy`, in percent.
+
+    Raises:
+      ValueError: a task's metric functions give none.
+    """
+    for task, values in metrics.items():
+        if "accuracy" not in values:
+            raise ValueError(
+                f"metrics of {task} are {sorted(values)}, without 'accuracy', so there is no mean:"
+                " give the task metric_fns=[rank_classification] too."
+            )
     return float(np.mean([values["accuracy"] for values in metrics.values()]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from etils import epath
 from jax.sharding import Mesh
 
-from teacherlm_jax.checkpoints import restore
+from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.weights import accounting, catalogue, directory, load
 
@@ -25,6 +25,19 @@ def saved_model(path: epath.PathLike) -> DecoderConfig:
     if is_hugging_face(path):
         return catalogue.read_config(epath.Path(path))[1]
     return restore.saved_model(path)
+
+
+def folder_of(path: epath.PathLike) -> epath.Path:
+    """The folder that a checkpoint is told by: of its run's steps, or Hugging Face's own.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    if is_hugging_face(path):
+        return manager.absolute(path)
+    checkpoints, _ = manager.latest(path)
+    with checkpoints:
+        return checkpoints.directory
 
 
 def load_model(path: epath.PathLike, model: DecoderConfig, mesh: Mesh) -> restore.LoadedModel:

@@ -201,6 +201,46 @@ def test_questions_without_an_accuracy_are_refused_before_anything_is_read(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"score_cache_dir": "{}/file"}, PermissionError, "score_cache_dir = .*name another"),
+        ({"output_dir": ""}, ValueError, "output folder is empty text"),
+        ({"output_dir": "{}/file/out"}, PermissionError, "cannot write into the output folder"),
+    ],
+)
+def test_folders_are_claimed_before_parameters_are_read(
+    study, tmp_path, monkeypatch, changes, error, message
+):
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    (tmp_path / "file").write_text("")
+    changes = {name: text.format(tmp_path) for name, text in changes.items()}
+    monkeypatch.setattr(evaluate, "load_model", lambda *_: pytest.fail("parameters were read"))
+    with pytest.raises(error, match=message):
+        evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path, **changes))
+
+
+def test_ids_may_be_numbers_and_idx_must_be_two(study, tmp_path):
+    prompt = next(iter(seqio.TaskRegistry.get("tiny5_two_eval").source.get_dataset("test")))
+    inputs = prompt["inputs"].numpy().decode()
+    rows = [
+        {"inputs": inputs, "targets": "AB"[n], "idx": [0, n], "is_correct": n == 0, "id": 70}
+        for n in range(2)
+    ]
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    tiny_study.add_evaluation("tiny5_numbered_eval", {"test": rows})
+    numbered = settings(checkpoint, tmp_path, mixture_or_task_name="tiny5_numbered_eval")
+    evaluate.evaluate_checkpoint(numbered)
+    [receipt] = receipt_files.read(tmp_path / "out" / "receipts.jsonl")
+    assert receipt.question_id == "70"
+    flat = [{**row, "idx": n} for n, row in enumerate(rows)]
+    tiny_study.add_evaluation("tiny5_flat_eval", {"test": flat})
+    with pytest.raises(ValueError, match="idx of a row is 0, but it must be two whole numbers"):
+        evaluate.evaluate_checkpoint(
+            settings(checkpoint, tmp_path, mixture_or_task_name="tiny5_flat_eval")
+        )
+
+
 def _from(columns):
     def dataset(split, shuffle_files, seed=None):
         import tensorflow as tf
