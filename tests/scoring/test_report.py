@@ -123,6 +123,15 @@ def test_long_tables_are_folded(tmp_path):
     assert "Every task: 31 rows" in Page((tmp_path / "report.html").read_text()).words
 
 
+def test_a_long_name_of_a_task_leaves_its_figures_in_sight(tmp_path):
+    one = [receipt(task="a_task_with_a_very_long_name" * 4)]
+    report.write(results.summarize(one, "sum", {}), one, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert f'<th scope="row"><div class="name">{one[0].task}</div></th>' in page
+    style = page.split(".name {")[1].split("}")[0]
+    assert "max-width" in style and "overflow-wrap: anywhere" in style
+
+
 def test_receipts_of_something_else_cost_no_results(tmp_path):
     found = results.summarize([receipt()], "sum", {})
     with pytest.raises(ValueError, match=r"2 receipts.*results are of 1 questions"):
