@@ -29,7 +29,7 @@ from teacherlm_jax.scoring.averages import averages
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.results import summarize
-from teacherlm_jax.scoring.score_store import ScoreStore
+from teacherlm_jax.scoring.score_store import Reuse, ScoreStore
 from teacherlm_jax.scoring.scores import QuestionScore, ScoringPolicy
 from teacherlm_jax.weights.any_checkpoint import (
     folder_of,
@@ -141,9 +141,10 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     Of several hosts all must call it, and see the same checkpoint; the first writes.
 
     Returns:
-      {"step", "models": [{"replica", "accuracy", "metrics", "averages"}], "file", ...}: `averages`
-      has those of the mixture and of the mixtures inside of it. With "page" where there is a
-      report.
+      {"step", "models": [{"replica", "accuracy", "metrics", "averages"}], "file", "work", ...}:
+      `averages` has those of the mixture and of the mixtures inside of it, `work` what this call
+      had to do: the programs that it compiled, and where scores came from (`score_store.Reuse`).
+      With "page" where there is a report.
 
     Raises:
       FileNotFoundError: there is no checkpoint.
@@ -170,9 +171,10 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     shown = settings.shown(policy)
     _claim(settings, shown)
     loaded = load_model(settings.checkpoint_dir, model, mesh)
-    scored = _scored(settings, evaluator, loaded, model)
+    scored, reuse = _scored(settings, evaluator, loaded, model)
     details = {"checkpoint": str(loaded.path), "step": loaded.step, **shown}
-    return _written(settings, scored, details)
+    work = {"programs": scorer.compilations, **dataclasses.asdict(reuse)}
+    return {**_written(settings, scored, details), "work": work}
 
 
 def _claim(settings: CheckpointEvaluation, shown: Mapping[str, Any]) -> None:
@@ -259,20 +261,23 @@ def _scored(
     evaluator: RankEvaluator,
     loaded: restore.LoadedModel,
     model: DecoderConfig,
-) -> list[_Scored]:
+) -> tuple[list[_Scored], Reuse]:
+    """The models, scored, and what of it was known."""
     models: list[tuple[int | None, list[QuestionScore], str]]
     if loaded.replicas is None:
         digest = fingerprint.digest(loaded.params)
         folder = settings.score_cache_dir or str(epath.Path(settings.output_dir) / "scores")
         store = ScoreStore(folder, digest)
         models = [(None, evaluator.score(loaded.params, store), digest)]
+        reuse = store.reuse
     else:
         together = evaluator.score_stacked(loaded.params)
+        reuse = Reuse(scored=len(evaluator.questions))
         models = [
             (number, scores, fingerprint.digest(loaded.replica(number)))
             for number, scores in enumerate(together)
         ]
-    return [
+    scored = [
         _Scored(
             replica,
             evaluator.metrics(scores, loaded.step),
@@ -280,6 +285,7 @@ def _scored(
         )
         for replica, scores, digest in models
     ]
+    return scored, reuse
 
 
 def _report(

@@ -33,7 +33,19 @@ LOGGERS = (seqio.JSONLogger, seqio.TensorBoardLogger)
 
 
 def make_score_fn(scorer: Scorer, params: Tree) -> ScoreFn:
-    """A score function for a plain `seqio.Evaluator`: log-likelihood of each row's targets."""
+    """A score function for a plain `seqio.Evaluator`: the score of each row's targets.
+
+    Raises:
+      ValueError: the policy needs texts, which a score function is not given: boundary "joint", or
+        a normalisation by bytes or characters.
+    """
+    policy = scorer.policy
+    if policy.boundary != "apart" or policy.normalisation in ("bytes", "characters"):
+        raise ValueError(
+            f"boundary = {policy.boundary!r}, normalisation = {policy.normalisation!r}: a score "
+            "function is given tokens that are cut apart, and no texts. Use RankEvaluator, or "
+            "boundary 'apart' and normalisation 'sum', 'tokens' or 'unconditional'."
+        )
 
     def score_fn(dataset: tf.data.Dataset) -> list[tuple[int, float]]:
         indices, rows = asked.option_rows(dataset)
@@ -134,7 +146,8 @@ class RankEvaluator:
         """Metrics of one model: task -> metric -> value.
 
         Beside those of the task's metric functions there are `near_ties`, the questions where
-        rounding could decide: see `ScoringPolicy.near_tie`.
+        rounding could decide (see `ScoringPolicy.near_tie`), `truncated`, those whose prompt was
+        cut, and `moved`, those whose boundary was (see `boundary.Cut`).
         """
         return self.metrics(self.score(params), step)
 
@@ -220,10 +233,18 @@ class RankEvaluator:
         return {
             task: {
                 **{name: float(getattr(value, "value", value)) for name, value in values.items()},
-                "near_ties": float(sum(r.is_near_tie for r in results[self._of_task[task]])),
+                **self._counts(task, results[self._of_task[task]]),
                 **self._clean_metrics(task, results[self._of_task[task]]),
             }
             for task, values in metrics.items()
+        }
+
+    def _counts(self, task: str, results: Sequence[QuestionScore]) -> dict[str, float]:
+        """Questions to look at before their accuracy is believed."""
+        return {
+            "near_ties": float(sum(result.is_near_tie for result in results)),
+            "truncated": float(sum(result.truncated > 0 for result in results)),
+            "moved": float(sum(one.moved > 0 for one in self._tasks[task].questions)),
         }
 
     def _check_coverage(self, results: Sequence[QuestionScore]) -> None:

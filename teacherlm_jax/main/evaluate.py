@@ -1,7 +1,8 @@
 """`teacherlm evaluate`: evaluates a checkpoint by rank classification."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from teacherlm_jax.main.command_line import run_command
 
@@ -29,7 +30,7 @@ def run() -> None:
         for task, values in model["metrics"].items():
             print(
                 f"    {task}: {values['accuracy']:.1f} % of {values['questions']:.0f} questions, "
-                f"{values['near_ties']:.0f} near-ties"
+                f"{_counts(values)}"
             )
             if values.get("clean_questions"):
                 print(
@@ -42,13 +43,42 @@ def run() -> None:
                     f"    {group}:{kind} {values['macro']:.1f} % over {values['tasks']} tasks,"
                     f" {values['micro']:.1f} % over {values['questions']} questions"
                 )
-    print(f"\n  Written to {result['file']}")
+    print(f"\n  {_work(result['work'])}")
+    print(f"  Written to {result['file']}")
     if "page" in result:
         print(f"  Every normalisation, errors and charts: {result['page']}")
     print(
         "  Next: another --gin.CHECKPOINT_DIR and --gin.OUTPUT_DIR; `teacherlm scores diff A B`"
         " says why they differ"
     )
+
+
+def _counts(values: Mapping[str, float]) -> str:
+    """What to look at before an accuracy is believed; ties and cuts where there are any."""
+    told = [f"{values['near_ties']:.0f} near-ties"]
+    for name, what in (
+        ("ties", "exact ties"),
+        ("truncated", "prompts cut"),
+        ("moved", "boundaries moved"),
+    ):
+        if values.get(name):
+            told.append(f"{values[name]:.0f} {what}")
+    return ", ".join(told)
+
+
+def _work(work: Mapping[str, Any]) -> str:
+    """What was compiled and scored, and what was known before."""
+    told = [f"{work['programs']} programs compiled", f"{work['scored']:,} questions scored"]
+    for name, what in (
+        ("reused", "known from other evaluations"),
+        ("resumed", "known from before an interruption"),
+        ("repeated", "asked twice"),
+    ):
+        if work[name]:
+            told.append(f"{work[name]:,} {what}")
+    if work["removed"]:
+        told.append(f"{len(work['removed'])} damaged files of scores removed")
+    return ", ".join(told)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

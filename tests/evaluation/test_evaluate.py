@@ -53,6 +53,8 @@ def test_what_was_scored_is_not_scored_again(study, tmp_path, monkeypatch):
     assert len(receipts) == sum(m["questions"] for m in first["models"][0]["metrics"].values())
     monkeypatch.setattr(rank.Scorer, "run", lambda *_, **__: iter(()))
     again = evaluate.evaluate_checkpoint(settings(checkpoint, tmp_path))
+    count = len(receipts)
+    assert (first.pop("work")["scored"], again.pop("work")["scored"]) == (count, 0)
     assert again == first
     # Elsewhere there is nothing to take scores from.
     with pytest.raises((KeyError, IndexError)):

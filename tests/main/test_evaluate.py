@@ -5,6 +5,22 @@ import pytest
 from teacherlm_jax.main import evaluate, gin_setup, saved
 
 TASK = {"accuracy": 50.0, "questions": 4.0, "near_ties": 0.0}
+WORK = {"programs": 2, "scored": 4, "reused": 0, "resumed": 0, "repeated": 0, "removed": ()}
+
+
+def printed_for(result, tmp_path, monkeypatch, capsys):
+    whole = {
+        "file": str(tmp_path / "evaluation.json"),
+        "step": 7,
+        "scoring": {"bos_id": None, "normalisation": "sum", "boundary": "apart"},
+        "models": [{"replica": None, "accuracy": 50.0, "metrics": {"creak_letters": TASK}}],
+        "work": WORK,
+        **result,
+    }
+    monkeypatch.setattr(gin_setup, "bound", lambda _: lambda: whole)
+    monkeypatch.setattr(saved, "save_configuration", lambda _: None)
+    evaluate.run()
+    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -17,16 +33,23 @@ TASK = {"accuracy": 50.0, "questions": 4.0, "near_ties": 0.0}
 def test_the_headline_says_what_it_is_a_mean_of_and_hints_hold_for_any_task(
     tmp_path, monkeypatch, capsys, tasks, headline
 ):
-    result = {
-        "file": str(tmp_path / "evaluation.json"),
-        "step": 7,
-        "scoring": {"bos_id": None, "normalisation": "sum", "boundary": "apart"},
-        "models": [{"replica": None, "accuracy": 50.0, "metrics": dict.fromkeys(tasks, TASK)}],
-    }
-    monkeypatch.setattr(gin_setup, "bound", lambda _: lambda: result)
-    monkeypatch.setattr(saved, "save_configuration", lambda _: None)
-    evaluate.run()
-    printed = capsys.readouterr().out
+    models = [{"replica": None, "accuracy": 50.0, "metrics": dict.fromkeys(tasks, TASK)}]
+    printed = printed_for({"models": models}, tmp_path, monkeypatch, capsys)
     assert headline in printed
     # Questions of a file and most sets have no other split.
     assert "SPLIT" not in printed and "teacherlm scores diff A B" in printed
+
+
+def test_ties_cuts_and_what_was_known_are_told_where_there_are_any(tmp_path, monkeypatch, capsys):
+    printed = printed_for({}, tmp_path, monkeypatch, capsys)
+    assert "50.0 % of 4 questions, 0 near-ties\n" in printed
+    assert "2 programs compiled, 4 questions scored\n" in printed
+    values = {**TASK, "ties": 1.0, "truncated": 2.0, "moved": 3.0}
+    models = [{"replica": None, "accuracy": 50.0, "metrics": {"creak_letters": values}}]
+    work = {**WORK, "scored": 1, "reused": 2, "resumed": 1, "repeated": 5, "removed": ("a",)}
+    printed = printed_for({"models": models, "work": work}, tmp_path, monkeypatch, capsys)
+    assert "0 near-ties, 1 exact ties, 2 prompts cut, 3 boundaries moved\n" in printed
+    assert (
+        "1 questions scored, 2 known from other evaluations, 1 known from before an interruption,"
+        " 5 asked twice, 1 damaged files of scores removed\n"
+    ) in printed
