@@ -83,9 +83,10 @@ def compare(models: Sequence[tuple[str, Results]]) -> Comparison:
             )
     rows = []
     for several in zip(*(_summaries(results) for _, results in models), strict=True):
-        rows.append(_row(several, first, "micro"))
+        # The first row is the headline: of several tasks their mean, as in a report.
         if len(several[0].parts) > 1:
             rows.append(_row(several, first, "macro"))
+        rows.append(_row(several, first, "micro"))
     return Comparison(
         headline=first.headline,
         labels=tuple(labels),
@@ -124,10 +125,11 @@ def _row(several: Sequence[Summary], results: Results, average: str) -> Row:
 def finding(compared: Comparison) -> str:
     """The sentence that the page begins with."""
     row = compared.rows[0]
+    of = ", means over tasks" if row.average == "macro" else ""
     best = max(range(len(row.accuracies)), key=row.accuracies.__getitem__)
     return (
         f"{report_view.with_error(row.mean, row.deviation)} percent over"
-        f" {len(compared.labels)} models; best is {compared.labels[best]} with"
+        f" {len(compared.labels)} models{of}; best is {compared.labels[best]} with"
         f" {report_view.percent(row.accuracies[best])}."
     )
 

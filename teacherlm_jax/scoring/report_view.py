@@ -83,16 +83,23 @@ def name_of(summary: Summary, results: Results) -> str:
 
 
 def finding(results: Results) -> str:
-    """The sentence that the report begins with."""
+    """The sentences that the report begins with: of several tasks the mean, each counting alike."""
     told = []
     for whole in results.overall:
         accuracy = whole.by_normalisation[results.headline]
         where = f" of {whole.split}" if len(results.overall) > 1 else ""
-        told.append(
-            f"{with_error(accuracy.accuracy, accuracy.standard_error)} percent of"
-            f" {_counted(whole.questions, 'question')}{where} right; chance is"
-            f" {percent(whole.chance)}."
-        )
+        questions = f"{_counted(whole.questions, 'question')}{where}"
+        over_questions = with_error(accuracy.accuracy, accuracy.standard_error)
+        if len(whole.parts) > 1:
+            told.append(
+                f"{with_error(accuracy.macro, accuracy.macro_standard_error)} percent right, the"
+                f" mean over {len(whole.parts)} tasks; of all {questions}"
+                f" {over_questions} percent, by chance {percent(whole.chance)}."
+            )
+        else:
+            told.append(
+                f"{over_questions} percent of {questions} right; chance is {percent(whole.chance)}."
+            )
     return " ".join(told)
 
 

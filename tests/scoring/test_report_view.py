@@ -26,6 +26,15 @@ def test_finding_and_notes_of_two_questions():
     assert moved.startswith("1 question whose prompt's last tokens")
 
 
+def test_of_several_tasks_the_mean_comes_first():
+    few = [receipt((-1.0, -2.0), 0)]
+    many = [receipt((-1.0, -2.0), 1, task="other", question_id=str(n)) for n in range(3)]
+    assert report_view.finding(results.summarize([*few, *many], "sum", {})) == (
+        "50.0 percent right, the mean over 2 tasks; of all 4 questions 25.0 ± 25.0 percent, by"
+        " chance 50.0."
+    )
+
+
 def test_what_did_not_happen_is_not_told_and_one_question_has_no_error():
     found = results.summarize([receipt()], "sum", {})
     assert len(report_view.notes(found)) == 1
