@@ -15,8 +15,11 @@ from teacherlm_jax.tasks.evaluation import forms
 from teacherlm_jax.tasks.evaluation.questions import REPORTED, Question
 from teacherlm_jax.teacher.prompts import option_letters
 
+TRAIN = "train"
+"""The split of solved examples, if there are any."""
 
-def task_name(path: str, name: str = "", form: str = "letters") -> str:
+
+def task_name(path: str, name: str = "", form: str = "letters", train: str = "") -> str:
     """Registers the questions of a file, and returns the task's name.
 
     A row has `question`, `choices` (two texts or more) and `answer` (a letter, a number from 0, or
@@ -26,6 +29,8 @@ def task_name(path: str, name: str = "", form: str = "letters") -> str:
       path: a JSON lines or Parquet file, a pattern, or a folder; local or gs://.
       name: of the task, before "_FORM"; "": from the file's name.
       form: a key of `forms.FORMS`.
+      train: likewise with solved questions, the split "train", of which `few_shot` takes examples;
+        "": there are none.
 
     Raises:
       ValueError: there is no such form, or the name stands for something else.
@@ -34,12 +39,16 @@ def task_name(path: str, name: str = "", form: str = "letters") -> str:
         raise ValueError(f"form = {form!r}, but it must be one of {tuple(forms.FORMS)}.")
     stem = re.sub(r"\W+", "_", path.rstrip("/").rpartition("/")[2].partition(".")[0])
     task = f"{name or stem}_{form}"
+    paths = {REPORTED: path, **({TRAIN: train} if train else {})}
     if task in seqio.TaskRegistry.names():
-        source = seqio.TaskRegistry.get(task).source
-        if getattr(source, "path", None) == {REPORTED: path}:
+        found = getattr(seqio.TaskRegistry.get(task).source, "path", None)
+        if found == paths:
             return task
-        raise ValueError(f"there is a task {task!r} already: give the file's another name.")
-    return forms.add(task, form, TeacherDataSource({REPORTED: path}), _File()).name
+        of_files = f", of {found}" if found else ""
+        raise ValueError(
+            f"there is a task {task!r} already{of_files}: give the file's another name."
+        )
+    return forms.add(task, form, TeacherDataSource(paths), _File()).name
 
 
 class _File:

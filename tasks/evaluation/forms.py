@@ -10,6 +10,7 @@ space before an option's text is the option's, as byte-pair vocabularies have it
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -59,6 +60,23 @@ class Asks(Protocol):
         """Those of a row."""
 
 
+Examples = Callable[[Question], str]
+"""What stands between a set's prefix and a question: solved examples, none of which is this one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Added:
+    """What a task was made of by `add`."""
+
+    form: str
+    asked: Asks
+    examples: Examples | None
+
+
+ADDED: dict[str, Added] = {}
+"""By the task's name."""
+
+
 def answered(form: str, question: Question) -> str:
     """A question with its right answer, as an example before others."""
     prompt, targets = FORMS[form]("", question)
@@ -66,10 +84,13 @@ def answered(form: str, question: Question) -> str:
     return f"{prompt}{right})." if form == "letters" else f"{prompt}{right}"
 
 
-def option_rows(task: str, form: str, asked: Asks, row: RawRow) -> Iterator[dict[str, Any]]:
+def option_rows(
+    task: str, form: str, asked: Asks, row: RawRow, examples: Examples | None = None
+) -> Iterator[dict[str, Any]]:
     """The rows of a row's questions, one for each option, but for their `idx`."""
     for question in asked.questions(row):
-        prompt, targets = FORMS[form](asked.prefix, question)
+        shown = "" if examples is None else examples(question)
+        prompt, targets = FORMS[form](asked.prefix + shown, question)
         of_answer = option_letters(len(targets)).index(question.answer)
         for number, target in enumerate(targets):
             yield {
@@ -96,7 +117,13 @@ def source_of(asked: EvaluationSet) -> seqio.DataSource:
     return text_tasks.source(asked.definition, splits=asked.seqio_splits, keep=asked.may_have)
 
 
-def add(name: str, form: str, source: seqio.DataSource, asked: Asks) -> seqio.Task:
+def add(
+    name: str,
+    form: str,
+    source: seqio.DataSource,
+    asked: Asks,
+    examples: Examples | None = None,
+) -> seqio.Task:
     """Registers a task.
 
     Its rows, one for each question and option, have the features inputs, targets, idx (numbers of
@@ -107,6 +134,7 @@ def add(name: str, form: str, source: seqio.DataSource, asked: Asks) -> seqio.Ta
       form: a key of `FORMS`.
       source: gives rows as `row_rendering` says.
       asked: makes questions of them.
+      examples: stand before each question; None: none do.
     """
     import tensorflow as tf
 
@@ -117,12 +145,12 @@ def add(name: str, form: str, source: seqio.DataSource, asked: Asks) -> seqio.Ta
         "option": tf.TensorSpec((), tf.int32),
         "is_correct": tf.TensorSpec((), tf.bool),
     }
-    return seqio.TaskRegistry.add(
+    task = seqio.TaskRegistry.add(
         name,
         source=source,
         output_features=text_tasks.features(add_eos=False),
         preprocessors=[
-            rendered(lambda row: option_rows(name, form, asked, row), signature, name),
+            rendered(lambda row: option_rows(name, form, asked, row, examples), signature, name),
             _finished,
             seqio.preprocessors.tokenize,
             _options_as_continuations,
@@ -130,6 +158,8 @@ def add(name: str, form: str, source: seqio.DataSource, asked: Asks) -> seqio.Ta
         postprocess_fn=index_and_correctness,
         metric_fns=[rank_classification],
     )
+    ADDED[name] = Added(form, asked, examples)
+    return task
 
 
 def _finished(dataset: Any) -> Any:

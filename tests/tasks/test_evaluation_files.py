@@ -1,17 +1,15 @@
-"""Questions of a file, with solved examples before them, in a vocabulary that marks beginnings."""
+"""Questions of a file, in a vocabulary that marks beginnings."""
 
 import json
 
 import pytest
 import seqio
 
-from teacherlm_jax.data import data_setup, default_vocabulary
+from teacherlm_jax.data import default_vocabulary
 from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
-from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.scoring import boundary
-from teacherlm_jax.tasks.evaluation import few_shot, files, registry
+from teacherlm_jax.tasks.evaluation import files
 from tests.data import tiny_tokenizers
-from tests.tasks.catalogue_rows_evaluation import changed, write_mirrors
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,8 +21,8 @@ def vocabulary(tmp_path_factory):
     default_vocabulary.forget()
 
 
-def written(folder, rows):
-    path = folder / "pets.jsonl"
+def written(folder, rows, name="pets.jsonl"):
+    path = folder / name
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return str(path)
 
@@ -96,66 +94,20 @@ def test_a_name_stands_for_one_file(tmp_path):
     assert files.task_name(path) == files.task_name(path) == "pets_letters"
     with pytest.raises(ValueError, match="there is a task 'pets_letters' already"):
         files.task_name(path + "l")
+    train = written(tmp_path, [ROW], "solved.jsonl")
+    with pytest.raises(ValueError, match=r"'pets_letters' already, of .*pets.jsonl'}: give"):
+        files.task_name(path, train=train)
     with pytest.raises(ValueError, match="form = 'letter', but it must be one of"):
         files.task_name(path, form="letter")
 
 
-def creak(number):
-    return changed("creak", ex_id=str(number), sentence=f"Sentence {number} is wet.")
-
-
-def test_solved_examples_stand_before_every_question(tmp_path, monkeypatch):
-    write_mirrors(tmp_path, {"creak": [creak(number) for number in range(6)]})
-    monkeypatch.setenv(data_setup.DATA_DIR_VARIABLE, str(tmp_path))
-    task = few_shot.task_name("creak_letters", shots=2, seed=1)
-    assert task == few_shot.task_name("creak_letters", shots=2, seed=1)
-    rows, plain = rows_of(task), rows_of("creak_letters")
-    prompts = [row["inputs_pretokenized"].decode() for row in rows]
-    examples = {prompt.rpartition("\n\n")[0] for prompt in prompts}
-    assert [prompt.rpartition("\n\n")[2] for prompt in prompts] == [
-        row["inputs_pretokenized"].decode() for row in plain
+def test_solved_questions_of_another_file_are_the_train_split(tmp_path):
+    path = written(tmp_path, [ROW])
+    train = written(tmp_path, [{**ROW, "question": "Which has a brim?", "answer": "B"}], "s.jsonl")
+    task = files.task_name(path, name="taught", train=train)
+    assert files.task_name(path, name="taught", train=train) == task
+    assert [row["answer"] for row in rows_of(task, "train")] == [b"B", b"B"]
+    assert [row["answer"] for row in rows_of(task)] == [b"A", b"A"]
+    assert list(seqio.TaskRegistry.get(files.task_name(path, name="untaught")).splits) == [
+        "evaluation"
     ]
-    (shown,) = examples
-    solved = shown.split("\n\n")
-    assert len(solved) == 2
-    for example in solved:
-        assert example.startswith("Q: Determine the correctness") and example.endswith("is (A).")
-    others = {
-        rows_of(few_shot.task_name("creak_letters", shots=2, seed=seed))[0]["inputs_pretokenized"]
-        for seed in range(5)
-    }
-    assert len(others) > 1
-    assert few_shot.task_name("creak_options", shots=0) == "creak_options"
-    options = rows_of(few_shot.task_name("creak_options", shots=1))[0]["inputs_pretokenized"]
-    assert options.decode().split("\n\n")[0].endswith("is wet. A: The answer is True")
-
-
-def test_a_mixture_gets_examples_in_each_of_its_tasks_with_the_same_rates():
-    name = few_shot.task_name("mmlu_letters", shots=5)
-    assert name == "mmlu_letters_5shot_seed0"
-    few, plain = (seqio.MixtureRegistry.get(n) for n in (name, "mmlu_letters"))
-    assert [task.name for task in few.tasks] == [f"{t.name}_5shot_seed0" for t in plain.tasks]
-    assert [few.get_rate(t) for t in few.tasks] == [plain.get_rate(t) for t in plain.tasks]
-    assert registry.TASKS[few.tasks[0].name].subject == "abstract_algebra"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"name": "creak_leters"}, "'creak_leters' is no evaluation task"),
-        ({"name": "creak_letters", "split": "dev"}, "no split 'dev' to take examples from"),
-        ({"name": "creak_letters", "shots": -1}, "shots = -1"),
-    ],
-)
-def test_impossible_examples_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        few_shot.task_name(**arguments)
-
-
-def test_too_few_examples_are_told(tmp_path, monkeypatch):
-    write_mirrors(tmp_path, {"creak": [creak(1)]})
-    monkeypatch.setenv(data_setup.DATA_DIR_VARIABLE, str(tmp_path))
-    task = few_shot.task_name("creak_letters", shots=3, seed=99)
-    with pytest.raises(Exception, match="has 1 questions, but shots = 3"):
-        rows_of(task)
-    assert issubclass(RowError, ValueError)
