@@ -115,6 +115,10 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         in_text.discard(self.unk_id)  # What unknown text becomes is not what it was.
         return frozenset(candidates - in_text | {self.eos_id})
 
+    def tokens(self) -> dict[int, str]:
+        """The tokens by id, as the files write them, added ones included."""
+        return {number: text for text, number in self._tokenizer.get_vocab().items()}
+
     @property
     def bos_id(self) -> int | None:
         """The id of the token that may begin a text; None: there is none."""

@@ -18,7 +18,7 @@ from teacherlm_jax.evaluation.evaluator import (
     groups_of,
     mean_accuracy,
 )
-from teacherlm_jax.evaluation.policy import FROM_VOCABULARY, scoring_policy
+from teacherlm_jax.evaluation.policy import FROM_VOCABULARY, check_tokenizer, scoring_policy
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import hosts, preflight
@@ -156,6 +156,7 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     policy = settings.policy()
     model = settings.model or saved_model(settings.checkpoint_dir)
     pipeline.check_vocabulary(settings.mixture_or_task_name, model.vocab_size, policy.bos_id)
+    check_tokenizer(settings.mixture_or_task_name, settings.checkpoint_dir)
     mesh = _mesh(settings, model)
     scorer = Scorer(Decoder(model), policy, batch_size=settings.batch_size, mesh=mesh)
     evaluator = RankEvaluator(

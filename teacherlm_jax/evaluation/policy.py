@@ -1,8 +1,12 @@
-"""How options are scored, out of settings in words."""
+"""How options are scored, out of settings in words; and whether the texts are the model's."""
 
 from __future__ import annotations
 
-from teacherlm_jax.data import pipeline, vocabularies
+from absl import logging
+from etils import epath
+
+from teacherlm_jax.data import default_vocabulary, pipeline, vocabularies
+from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
 from teacherlm_jax.scoring.scores import ScoringPolicy
 
 FROM_VOCABULARY = "vocabulary"
@@ -57,3 +61,35 @@ def scoring_policy(
         normalisation=normalisation,
         unconditional_prompt=without,
     )
+
+
+def check_tokenizer(mixture_or_task_name: str, checkpoint_dir: epath.PathLike) -> None:
+    """Checks a vocabulary against the tokenizer that a public checkpoint has beside it, if any.
+
+    Vocabularies of one size may give every id to another token: the model would be asked nonsense,
+    and the accuracy would be one of chance. Tokens that one of both has more are no difference.
+
+    Raises:
+      ValueError: an id is another token in them.
+    """
+    vocabulary = pipeline.vocabulary(mixture_or_task_name)
+    if isinstance(vocabulary, default_vocabulary.DefaultVocabulary):
+        vocabulary = vocabulary.chosen
+    folder = epath.Path(checkpoint_dir)
+    is_there = any((folder / name).exists() for name in ("tokenizer.json", "vocab.json"))
+    if not is_there or not isinstance(vocabulary, HuggingFaceVocabulary):
+        return
+    try:
+        its = HuggingFaceVocabulary(folder).tokens()
+    except (ImportError, ValueError) as error:
+        logging.warning("the tokenizer beside the checkpoint cannot be compared: %s", error)
+        return
+    ours = vocabulary.tokens()
+    others = [number for number in ours if its.get(number, ours[number]) != ours[number]]
+    if others:
+        first = min(others)
+        raise ValueError(
+            f"{vocabulary!r} is not the tokenizer of {folder}: they differ in {len(others):,} of "
+            f"{len(ours):,} tokens; {first} is {ours[first]!r:.40}, but {its[first]!r:.40} to the "
+            "model. Set TOKENIZER to the checkpoint's own."
+        )
