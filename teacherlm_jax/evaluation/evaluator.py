@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import seqio
 import tensorflow as tf
+from absl import logging
 from etils import epath
 
 from teacherlm_jax.data import pipeline
@@ -323,7 +324,10 @@ def _check_tasks(mixture_or_task_name: str, split: str) -> None:
 
 
 def _check_questions(where: str, read: AskedTask, has_answers: bool) -> None:
-    """Raises ValueError, before anything is scored, for what metrics would refuse afterwards."""
+    """Raises ValueError, before anything is scored, for what metrics would refuse afterwards.
+
+    Public sets have a few questions that list one option twice: of these it tells.
+    """
     if not read.questions:
         raise ValueError(f"{where} has no questions, so there is no accuracy: look at its data.")
     for one in read.questions if has_answers else ():
@@ -337,6 +341,20 @@ def _check_questions(where: str, read: AskedTask, has_answers: bool) -> None:
                 f"{where}: question {one.id!r} has not exactly one right option among its"
                 f" {len(one.question.options)}: mend the task's is_correct."
             )
+    equal = [one.id for one in read.questions if _has_equal_options(one)]
+    if equal:
+        logging.warning(
+            "%s: %d questions have options of the same tokens, which tie, and of which the first is"
+            " chosen; such as %s.",
+            where,
+            len(equal),
+            ", ".join(equal[:3]),
+        )
+
+
+def _has_equal_options(one: Asked) -> bool:
+    options = {tuple(map(int, option)) for option in one.question.options}
+    return len(options) < len(one.question.options)
 
 
 def mean_accuracy(metrics: Metrics) -> float:

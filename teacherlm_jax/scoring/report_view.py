@@ -258,10 +258,11 @@ def _option_name(place: int, text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """The text, or the end of a long one: what is asked stands there."""
+    """The text, or both ends of a long one: what is asked stands at one or the other."""
     if len(text) <= LONG_TEXT:
         return text
-    return f"({len(text):,} characters) …{text[-LONG_TEXT:]}"
+    begin = LONG_TEXT // 3
+    return f"({len(text):,} characters) {text[:begin]} … {text[begin - LONG_TEXT :]}"
 
 
 def pairs(details: Mapping[str, Any]) -> list[tuple[str, str]]:

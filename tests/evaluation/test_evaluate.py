@@ -243,6 +243,21 @@ def test_ids_may_be_numbers_and_idx_must_be_two(study, tmp_path):
         )
 
 
+def test_options_of_the_same_tokens_are_told(study, tmp_path, caplog):
+    prompt = next(iter(seqio.TaskRegistry.get("tiny5_two_eval").source.get_dataset("test")))
+    inputs = prompt["inputs"].numpy().decode()
+    rows = [
+        {"inputs": inputs, "targets": "AAB"[n], "idx": [0, n], "is_correct": n == 2}
+        for n in range(3)
+    ]
+    tiny_study.add_evaluation("tiny5_equal_eval", {"test": rows})
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    evaluate.evaluate_checkpoint(
+        settings(checkpoint, tmp_path, mixture_or_task_name="tiny5_equal_eval")
+    )
+    assert "tiny5_equal_eval/test: 1 questions have options of the same tokens" in caplog.text
+
+
 def _from(columns):
     def dataset(split, shuffle_files, seed=None):
         import tensorflow as tf

@@ -107,7 +107,7 @@ def test_options_have_letters_unless_they_are_letters_and_long_texts_are_cut():
     (mistake,) = report_view.mistakes(results.summarize(questions, "sum", {}), questions)
     assert mistake.options[0].name == "A: yes"
     name = mistake.options[1].name
-    assert name.startswith("B: (2,009 characters) …") and name.endswith("word end")
+    assert name.startswith("B: (2,009 characters) start word") and name.endswith("word end")
     assert len(name) < report_view.LONG_TEXT + 40
 
 
