@@ -24,12 +24,11 @@ def run() -> None:
     )
     for model in result["models"]:
         replica = "" if model["replica"] is None else f" replica {model['replica']}"
-        # Reports lead with the accuracy over questions: which mean this is has to be said.
         of = f" over {len(model['metrics'])} tasks" if len(model["metrics"]) > 1 else ""
         print(f"  step {result['step']}{replica}: mean accuracy {model['accuracy']:.1f} %{of}")
         for task, values in model["metrics"].items():
             print(
-                f"    {task}: {values['accuracy']:.1f} % of {values['questions']:.0f} questions, "
+                f"    {task}: {values['accuracy']:.1f} % of {values['questions']:.0f} questions; "
                 f"{_counts(values)}"
             )
             if values.get("clean_questions"):
@@ -55,29 +54,29 @@ def run() -> None:
 
 def _counts(values: Mapping[str, float]) -> str:
     """What to look at before an accuracy is believed; ties and cuts where there are any."""
-    told = [f"{values['near_ties']:.0f} near-ties"]
+    told = [f"near-ties {values['near_ties']:.0f}"]
     for name, what in (
         ("ties", "exact ties"),
         ("truncated", "prompts cut"),
         ("moved", "boundaries moved"),
     ):
         if values.get(name):
-            told.append(f"{values[name]:.0f} {what}")
+            told.append(f"{what} {values[name]:.0f}")
     return ", ".join(told)
 
 
 def _work(work: Mapping[str, Any]) -> str:
     """What was compiled and scored, and what was known before."""
-    told = [f"{work['programs']} programs compiled", f"{work['scored']:,} questions scored"]
+    told = [f"programs compiled: {work['programs']}; questions scored: {work['scored']:,}"]
     for name, what in (
         ("reused", "known from other evaluations"),
         ("resumed", "known from before an interruption"),
         ("repeated", "asked twice"),
     ):
         if work[name]:
-            told.append(f"{work[name]:,} {what}")
+            told.append(f"{what}: {work[name]:,}")
     if work["removed"]:
-        told.append(f"{len(work['removed'])} damaged files of scores removed")
+        told.append(f"damaged files of scores removed: {len(work['removed'])}")
     return ", ".join(told)
 
 

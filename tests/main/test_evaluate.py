@@ -42,14 +42,14 @@ def test_the_headline_says_what_it_is_a_mean_of_and_hints_hold_for_any_task(
 
 def test_ties_cuts_and_what_was_known_are_told_where_there_are_any(tmp_path, monkeypatch, capsys):
     printed = printed_for({}, tmp_path, monkeypatch, capsys)
-    assert "50.0 % of 4 questions, 0 near-ties\n" in printed
-    assert "2 programs compiled, 4 questions scored\n" in printed
+    assert "50.0 % of 4 questions; near-ties 0\n" in printed
+    assert "programs compiled: 2; questions scored: 4\n" in printed
     values = {**TASK, "ties": 1.0, "truncated": 2.0, "moved": 3.0}
     models = [{"replica": None, "accuracy": 50.0, "metrics": {"creak_letters": values}}]
     work = {**WORK, "scored": 1, "reused": 2, "resumed": 1, "repeated": 5, "removed": ("a",)}
     printed = printed_for({"models": models, "work": work}, tmp_path, monkeypatch, capsys)
-    assert "0 near-ties, 1 exact ties, 2 prompts cut, 3 boundaries moved\n" in printed
+    assert "near-ties 0, exact ties 1, prompts cut 2, boundaries moved 3\n" in printed
     assert (
-        "1 questions scored, 2 known from other evaluations, 1 known from before an interruption,"
-        " 5 asked twice, 1 damaged files of scores removed\n"
+        "questions scored: 1, known from other evaluations: 2, known from before an interruption:"
+        " 1, asked twice: 5, damaged files of scores removed: 1\n"
     ) in printed
