@@ -1,11 +1,17 @@
 """`teacherlm scores diff A B`: where two evaluations disagree, and why."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from teacherlm_jax.main.command_line import run_plain_command
+
+if TYPE_CHECKING:
+    from etils import epath
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +58,8 @@ def run(flags: argparse.Namespace) -> None:
         encode_many = HuggingFaceVocabulary(flags.vocabulary).encode_many
         tokenizer = lm_eval_logs.Tokenizer(encode_many, lm_eval_logs.adds_bos(flags.vocabulary))
     a, b = (compared.read(path, tokenizer) for path in (flags.a, flags.b))
+    if flags.json:
+        _check_output(epath.Path(flags.json), {one.where.rpartition(":")[0] for one in (*a, *b)})
     result = score_diff.compare(a, b, flags.by, flags.tolerance)
     for line in score_diff_view.lines(result, flags.a, flags.b, flags.examples):
         print(line)
@@ -61,6 +69,18 @@ def run(flags: argparse.Namespace) -> None:
         text = json.dumps(score_diff.as_json(result), indent=2, ensure_ascii=False)
         ledger.write_whole(path, text + "\n")
         print(f"\nall {len(result.pairs):,} questions: {flags.json}")
+
+
+def _check_output(path: epath.Path, read: Collection[str]) -> None:
+    """Whether the file may be written, before anything is printed.
+
+    Raises:
+      ValueError: it is a folder, or one of the files that were read.
+    """
+    if path.is_dir():
+        raise ValueError(f"--json {path} is a folder: name a file.")
+    if path.exists() and any(path.resolve() == type(path)(one).resolve() for one in read):
+        raise ValueError(f"--json {path} is compared, and would be lost: name another file.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

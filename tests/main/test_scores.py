@@ -25,3 +25,17 @@ def test_mistakes_are_a_message_and_status_2(tmp_path, capsys):
     assert f"error: {empty} is empty, or its first line" in capsys.readouterr().err
     assert command_line.main(["scores", "diff", str(RECEIPTS), str(LOG), "--by", "tokens"]) == 2
     assert "give --vocabulary" in capsys.readouterr().err
+
+
+def test_what_is_compared_is_not_written_over(tmp_path, capsys):
+    own = tmp_path / "run" / "receipts.jsonl"
+    own.parent.mkdir()
+    own.write_bytes(RECEIPTS.read_bytes())
+    for given in (own, own.parent):
+        arguments = ["scores", "diff", str(given), str(LOG), "--json"]
+        assert command_line.main([*arguments, str(own.parent / ".." / "run" / own.name)]) == 2
+        told = capsys.readouterr()
+        assert "is compared, and would be lost" in told.err and not told.out
+        assert own.read_bytes() == RECEIPTS.read_bytes()
+    assert command_line.main([*arguments, str(tmp_path)]) == 2
+    assert f"--json {tmp_path} is a folder" in capsys.readouterr().err
