@@ -108,6 +108,8 @@ class TeacherLM(LM):
             raise ValueError(
                 f"boundary_rule = {boundary_rule!r}, but it must be one of {boundary.RULES}."
             )
+        for name, value in (("max_gen_toks", max_gen_toks), ("seed", seed)):
+            model_lib.check_whole(name, value)
         tokens = model_lib.tokens_of(checkpoint, tokenizer, vocabulary_of)
         mesh = mesh_lib.MeshConfig(data=data, fsdp=fsdp, tensor=tensor)
         self._opened = model_lib.open_model(

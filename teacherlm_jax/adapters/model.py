@@ -127,6 +127,11 @@ def prefix_of(tokens: text_tokens.TextTokens, asked: int | None) -> int:
     Raises:
       ValueError: there is no such token.
     """
+    if asked is not None and not (isinstance(asked, int) and 0 <= asked < tokens.vocab_size):
+        raise ValueError(
+            f"prefix_token_id = {asked!r}, but it must be a token of {tokens.name}: at least"
+            f" 0 and below {tokens.vocab_size}."
+        )
     for token in (asked, tokens.bos_id, tokens.eos_id):
         if token is not None:
             return token
@@ -162,9 +167,9 @@ def max_length_of(asked: int | None, config: DecoderConfig, folder: epath.PathLi
       folder: of the tokenizer, with config.json and tokenizer_config.json where it is public.
 
     Raises:
-      ValueError: the model has fewer positions.
+      ValueError: it is no whole number above 0, or the model has fewer positions.
     """
-    length = asked
+    length = check_whole("max_length", asked)
     if length is None:
         values = _json(epath.Path(folder) / "config.json")
         length = _first(values, _LENGTHS) or (config.max_positions or None)
@@ -175,6 +180,17 @@ def max_length_of(asked: int | None, config: DecoderConfig, folder: epath.PathLi
         raise ValueError(f"max_length = {length}, but the model must be fed at least 1 token.")
     config.check_row_length(length, "max_length")
     return length
+
+
+def check_whole(name: str, asked: object) -> int | None:
+    """What another program gives as a number, which is a text where it cannot be read as one.
+
+    Raises:
+      ValueError: it is neither a whole number nor None.
+    """
+    if asked is None or (isinstance(asked, int) and not isinstance(asked, bool)):
+        return asked
+    raise ValueError(f"{name} = {asked!r}, but it must be a whole number.")
 
 
 def _json(path: epath.Path) -> dict[str, Any]:

@@ -157,6 +157,8 @@ def test_what_cannot_be_written_is_refused():
         ours("llama").apply_chat_template([])
     with pytest.raises(ValueError, match="boundary_rule = 'other'"):
         ours("llama", boundary_rule="other")
+    with pytest.raises(ValueError, match="max_gen_toks = 'x', but it must be a whole number"):
+        ours("llama", max_gen_toks="x")
 
 
 def test_the_harness_cache_is_filled_as_it_goes(tmp_path, monkeypatch):

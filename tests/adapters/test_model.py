@@ -80,6 +80,9 @@ def test_the_longest_text_is_what_the_files_say(public, tmp_path):
     assert model_lib.max_length_of(7, learned, public) == 7
     with pytest.raises(ValueError, match="1025, but the model has 1024 learned"):
         model_lib.max_length_of(1025, learned, public)
+    for impossible in ("12abc", 2.5, True):
+        with pytest.raises(ValueError, match=f"max_length = {impossible!r}, but .* whole number"):
+            model_lib.max_length_of(impossible, learned, public)
     assert model_lib.max_length_of(None, free, tmp_path) == 2048
     settings = tmp_path / "tokenizer_config.json"
     for length, expected in ((512, 512), (int(1e30), 2048)):
@@ -91,7 +94,7 @@ def test_the_longest_text_is_what_the_files_say(public, tmp_path):
 
 def test_bos_and_what_stands_for_nothing():
     class Tokens:
-        name, bos_id, eos_id, adds_bos = "tokens", 5, 6, True
+        name, bos_id, eos_id, adds_bos, vocab_size = "tokens", 5, 6, True, 10
 
     class Without(Tokens):
         bos_id, adds_bos = None, False
@@ -107,5 +110,8 @@ def test_bos_and_what_stands_for_nothing():
     assert found == [9, 5, 6]
     with pytest.raises(ValueError, match="neither BOS nor EOS"):
         model_lib.prefix_of(Nothing, None)
+    for impossible in (-1, 10, "9"):
+        with pytest.raises(ValueError, match=f"prefix_token_id = {impossible!r}.* below 10"):
+            model_lib.prefix_of(Tokens, impossible)
     with pytest.raises(ValueError, match="both given"):
         model_lib.tokens_of("x", "y", "z:w")
