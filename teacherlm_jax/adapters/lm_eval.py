@@ -108,23 +108,24 @@ class TeacherLM(LM):
             raise ValueError(
                 f"boundary_rule = {boundary_rule!r}, but it must be one of {boundary.RULES}."
             )
-        for name, value in (("max_gen_toks", max_gen_toks), ("seed", seed)):
-            model_lib.check_whole(name, value)
+        model_lib.check_whole("max_gen_toks", max_gen_toks)
+        model_lib.check_whole("seed", seed)
         tokens = model_lib.tokens_of(checkpoint, tokenizer, vocabulary_of)
         mesh = mesh_lib.MeshConfig(data=data, fsdp=fsdp, tensor=tensor)
-        self._opened = model_lib.open_model(
-            checkpoint, tokens, mesh=mesh, dtype=dtype, replica=replica
-        )
+        opened = model_lib.open_model(checkpoint, tokens, mesh=mesh, dtype=dtype, replica=replica)
+        self._opened = opened
         config = self._opened.config
         self.max_length = model_lib.max_length_of(max_length, config, tokens.name)
         self.max_gen_toks = max_gen_toks
         self.batch_size = model_lib.batch_size_of(batch_size, self._opened.mesh)
         self._seed = seed
         self._decoder = Decoder(config)
-        bos_id = model_lib.bos_of(tokens, add_bos_token)
-        prefix_id = model_lib.prefix_of(tokens, prefix_token_id)
         self._encoder = option_rows.Encoder(
-            tokens, bos_id, prefix_id, boundary_rule, self.max_length
+            tokens,
+            model_lib.bos_of(tokens, add_bos_token),
+            model_lib.prefix_of(tokens, prefix_token_id),
+            boundary_rule,
+            self.max_length,
         )
         self.counts = self._encoder.counts
         # BOS and truncation are the encoder's: the harness cuts each request by itself. The last

@@ -64,6 +64,33 @@ def check_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> No
         _check_same(epath.Path(folder), json.loads(ledger.read_text(path)), wanted)
 
 
+def check_can_be_made(folder: epath.PathLike, name: str) -> None:
+    """Checks, and makes nothing, that a local folder is there or that one could be made.
+
+    Args:
+      folder: one that is not local is not looked at.
+      name: what it is for, in the error.
+
+    Raises:
+      ValueError: it is empty text.
+      PermissionError: a file stands in its way, or what it would be made in may not be written to.
+    """
+    text = os.fspath(folder)
+    if not text:
+        raise ValueError(f"the {name} is empty text: name a folder.")
+    if "://" in text:
+        return
+    place = epath.Path(os.path.abspath(text))
+    while not place.exists() and place.parent != place:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        what = "may not be written to" if place.is_dir() else "is a file"
+        raise PermissionError(
+            f"cannot write into the {name} {text!r}, since {str(place)!r} {what}: choose a folder "
+            "that you may write to."
+        )
+
+
 def _check_same(folder: epath.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     found_values, wanted_values = dict(_flatten(found)), dict(_flatten(wanted))
     differences = [

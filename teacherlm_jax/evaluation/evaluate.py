@@ -170,35 +170,34 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     facts = {f"questions of {settings.mixture_or_task_name}": evaluator.digest}
     preflight.check(facts, timeout_seconds=_LONGEST_READING_SECONDS)
     shown = settings.shown(policy)
-    _claim(settings, shown)
+    # Another checkpoint's numbers, or a student's own, are not to be written over.
+    claimed = {"checkpoint_dir": str(folder_of(settings.checkpoint_dir)), **shown}
+    _check_folders(settings, claimed)
     loaded = load_model(settings.checkpoint_dir, model, mesh)
+    hosts.on_first_host(
+        f"claiming {settings.output_dir}", lambda: claim.claim_folder(settings.output_dir, claimed)
+    )
     scored, reuse = _scored(settings, evaluator, loaded, model)
     details = {"checkpoint": str(loaded.path), "step": loaded.step, **shown}
     work = {"programs": scorer.compilations, **dataclasses.asdict(reuse)}
     return {**_written(settings, scored, details), "work": work}
 
 
-def _claim(settings: CheckpointEvaluation, shown: Mapping[str, Any]) -> None:
-    """Makes the output folder this evaluation's: another's numbers are not to be written over.
+def _check_folders(settings: CheckpointEvaluation, claimed: Mapping[str, Any]) -> None:
+    """Checks where results go before parameters are read, and makes nothing.
 
     Raises:
-      ValueError: it holds something else.
+      ValueError: the output folder holds something else.
       PermissionError: it, or that of the scores, cannot be written to.
     """
-    claimed = {"checkpoint_dir": str(folder_of(settings.checkpoint_dir)), **shown}
 
-    def write() -> None:
-        claim.claim_folder(settings.output_dir, claimed)
+    def check() -> None:
+        claim.check_can_be_made(settings.output_dir, "output folder")
+        claim.check_folder(settings.output_dir, claimed)
         if settings.score_cache_dir is not None:
-            try:
-                epath.Path(settings.score_cache_dir).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise PermissionError(
-                    f"score_cache_dir = {settings.score_cache_dir!r} cannot be made a folder"
-                    f" ({error}): name another, or leave it None for one in output_dir."
-                ) from error
+            claim.check_can_be_made(settings.score_cache_dir, "folder of the score cache")
 
-    hosts.on_first_host(f"claiming {settings.output_dir}", write)
+    hosts.on_first_host(f"checking {settings.output_dir}", check)
 
 
 def _mesh(settings: CheckpointEvaluation, model: DecoderConfig) -> Mesh:

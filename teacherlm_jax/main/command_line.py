@@ -14,11 +14,9 @@ import os
 import re
 import select
 import shlex
-import signal
 import sys
 import tempfile
 import textwrap
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -30,6 +28,7 @@ from teacherlm_jax.main.gin_search import (
     find_gin_file,
     header,
 )
+from teacherlm_jax.main.interrupts import interrupting
 from teacherlm_jax.main.terminal import complain, is_user_error, log_to_terminal, message_of
 
 COMMANDS = {
@@ -109,7 +108,7 @@ def run_command(
     def configure_and_run(flags: argparse.Namespace) -> None:
         with contextlib.nullcontext() if flags.debug else without_chatter():
             _configure(flags, default_gin_files, read_by_code)
-        with _first_host_speaks(name, _gin_text), _sigterm_interrupts():
+        with _first_host_speaks(name, _gin_text), interrupting():
             _call(run)
 
     parse = functools.partial(_parse_flags, name, description, default_gin_files)
@@ -146,7 +145,7 @@ def run_plain_command(
         return parser.parse_args(argv)
 
     def run_with(flags: argparse.Namespace) -> None:
-        with _first_host_speaks(name, lambda: _flags_text(flags)), _sigterm_interrupts():
+        with _first_host_speaks(name, lambda: _flags_text(flags)), interrupting():
             run(flags)
 
     return _run(name, argv, parse, run_with)
@@ -338,23 +337,6 @@ def _keep_tensorflow_off_gpus() -> None:
     with contextlib.suppress(RuntimeError):  # It is in use already: another command was run.
         tensorflow.config.set_visible_devices([], "GPU")
     tensorflow.config.list_logical_devices()  # It looks for GPUs now, while its chatter is caught.
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """A SIGTERM, as schedulers send it, ends a command as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> NoReturn:
-        raise KeyboardInterrupt
-
-    earlier = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from absl import logging
 from etils import epath
 
 from teacherlm_jax.data import record_files
@@ -171,7 +172,8 @@ def read(path: epath.PathLike, tokenizer: Tokenizer | None = None) -> list[Compa
     """Reads a file of receipts or of lm-eval's samples, or a folder with such.
 
     Args:
-      path: in a folder, files `*.jsonl` are recognised by their first line, and others left out.
+      path: in a folder, files `*.jsonl` are recognised by their first line, and others left out,
+        such as lm-eval's of tasks where the model is to write.
       tokenizer: of lm-eval's run; None: its tokens are not known.
 
     Raises:
@@ -183,7 +185,7 @@ def read(path: epath.PathLike, tokenizer: Tokenizer | None = None) -> list[Compa
         raise FileNotFoundError(f"there is no file or folder {str(place)!r}.")
     found: list[Compared] = []
     if place.is_dir():
-        files = [file for file in _files(place, _DEEPEST) if _kind(file) is not None]
+        files = [file for file in _files(place, _DEEPEST) if _is_compared(file)]
         if not files:
             raise FileNotFoundError(
                 f"folder {str(place)!r} holds no receipts and no samples of lm-eval (*.jsonl): "
@@ -215,6 +217,18 @@ def _files(folder: epath.Path, depth: int) -> list[epath.Path]:
         elif depth > 1 and path.is_dir():
             found += _files(path, depth - 1)
     return found
+
+
+def _is_compared(file: epath.Path) -> bool:
+    """Whether a file of a folder is read; says where it is one of lm-eval's that cannot be."""
+    kind = _kind(file)
+    if kind is not _samples:
+        return kind is not None
+    line, _ = next(iter(record_files.read_lines(file)))
+    if not lm_eval_logs.is_choice(json.loads(line)):
+        logging.warning("%s is left out: there the model was to write, not to choose.", file)
+        return False
+    return True
 
 
 def _kind(file: epath.Path) -> _Read | None:

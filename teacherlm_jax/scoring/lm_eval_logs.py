@@ -139,17 +139,28 @@ def read(path: epath.Path) -> list[Sample]:
     return found
 
 
+def is_choice(row: Mapping[str, Any]) -> bool:
+    """Whether a line is of a task where the model had texts to choose from, not to write any."""
+    try:
+        return all(
+            len(one) > 1 and isinstance(one["arg_1"], str) for one in row["arguments"].values()
+        )
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
 def _sample(row: Mapping[str, Any], task: str, where: str) -> Sample:
     try:
         arguments = [tuple(one.values()) for one in row["arguments"].values()]
         prompts, texts = zip(*((one[0], one[1]) for one in arguments), strict=True)
-        results = [(float(one[0]), str(one[1])) for one in row["filtered_resps"]]
+        if is_choice(row):
+            results = [(float(one[0]), str(one[1])) for one in row["filtered_resps"]]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{where}: cannot be read as a question with options ({type(error).__name__}: {error}):"
             " give the log of a task of multiple choice."
         ) from None
-    if not all(isinstance(text, str) for text in (*prompts, *texts)):
+    if not is_choice(row):
         raise ValueError(
             f"{where}: the model was to write, not to choose: give the log of a task of multiple"
             " choice."

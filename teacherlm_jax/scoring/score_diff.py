@@ -152,14 +152,31 @@ def _shown(one: Compared) -> str:
 
 _Key = Callable[[Compared], Hashable]
 
-# The surest first. The last finds questions under another prompt.
+# The surest first. Another finds questions under another prompt: see `_by_id`.
 _KEYS: tuple[tuple[str, _Key], ...] = (
     ("task, split and id", lambda one: (one.task, one.split, one.question_id)),
     ("task and id", lambda one: (one.task, one.question_id)),
     ("prompt and options", lambda one: frozenset(one.joined)),
     ("prompt", lambda one: one.prompt),
-    ("id and options", lambda one: (one.question_id, tuple(sorted(one.option_texts)))),
 )
+
+
+def _by_id(questions: Sequence[Compared]) -> _Key:
+    """A key of id and options; None where these may be another task's.
+
+    Numbers are ids of rows in every task, and letters or yes and no are options in many.
+    """
+
+    def options(one: Compared) -> tuple[str, ...]:
+        return tuple(sorted(one.option_texts))
+
+    seen = collections.Counter(map(options, questions))
+
+    def key(one: Compared) -> Hashable:
+        is_telling = not one.question_id.isdigit() or seen[options(one)] == 1
+        return (one.question_id, options(one)) if is_telling else None
+
+    return key
 
 
 def match(
@@ -172,8 +189,9 @@ def match(
     found: dict[int, Compared] = {}
     matched = {}
     left_a, left_b = list(a), list(b)
-    for name, key in _KEYS:
-        own, other = _by_key(left_a, key), _by_key(left_b, key)
+    ways = [(name, key, key) for name, key in _KEYS]
+    for name, key_a, key_b in (*ways, ("id and options", _by_id(a), _by_id(b))):
+        own, other = _by_key(left_a, key_a), _by_key(left_b, key_b)
         same = [(own[value], other[value]) for value in own.keys() & other.keys()]
         found |= {id(one): two for one, two in same}
         taken = {id(two) for _, two in same}
@@ -185,9 +203,9 @@ def match(
 
 
 def _by_key(questions: Sequence[Compared], key: _Key) -> dict[Hashable, Compared]:
-    """Those questions that share their key with no other."""
+    """Those questions that have a key and share it with no other."""
     seen = collections.Counter(map(key, questions))
-    return {key(one): one for one in questions if seen[key(one)] == 1}
+    return {key(one): one for one in questions if key(one) is not None and seen[key(one)] == 1}
 
 
 def _pair(a: Compared, b: Compared, by_a: str, by_b: str, tolerance: float) -> Pair:

@@ -100,3 +100,17 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
             claim.claim_folder(folder, CONFIGURATION)
         assert repr(str(folder)) in str(caught.value)
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_whether_a_folder_can_be_made_is_checked_and_nothing_is_made(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for fine in (tmp_path, tmp_path / "a" / "b", "gs://bucket/a"):
+        claim.check_can_be_made(fine, "folder")
+    assert list(tmp_path.iterdir()) == [file]
+    with pytest.raises(
+        PermissionError, match=r"into the folder .*/file/a.* since .*/file' is a file"
+    ):
+        claim.check_can_be_made(file / "a", "folder")
+    with pytest.raises(ValueError, match="folder is empty text"):
+        claim.check_can_be_made("", "folder")

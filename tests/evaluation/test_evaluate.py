@@ -206,12 +206,12 @@ def test_questions_without_an_accuracy_are_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"score_cache_dir": "{}/file"}, PermissionError, "score_cache_dir = .*name another"),
+        ({"score_cache_dir": "{}/file"}, PermissionError, "score cache .*is a file"),
         ({"output_dir": ""}, ValueError, "output folder is empty text"),
-        ({"output_dir": "{}/file/out"}, PermissionError, "cannot write into the output folder"),
+        ({"output_dir": "{}/file/out"}, PermissionError, "output folder .*/file' is a file"),
     ],
 )
-def test_folders_are_claimed_before_parameters_are_read(
+def test_folders_are_checked_before_parameters_are_read(
     study, tmp_path, monkeypatch, changes, error, message
 ):
     checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import re
 import sys
@@ -72,6 +73,16 @@ def test_a_shorter_time_between_lines(capsys):
     assert len(capsys.readouterr().err.splitlines()) == 3
 
 
+def everything(reader):
+    """What a terminal was given until it was closed; it comes in pieces, and ends in an error."""
+    pieces = []
+    with contextlib.suppress(OSError):
+        while piece := os.read(reader, 65536):
+            pieces.append(piece)
+    os.close(reader)
+    return b"".join(pieces).decode()
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     reader, writer = os.openpty()
     termios.tcsetwinsize(writer, (24, 100))
@@ -80,9 +91,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
         with Progress("base", 40, done=10) as progress:
             progress.update(25, "loss 1.5")
             progress.update(40)
-        terminal.flush()
-        shown = os.read(reader, 65536).decode()
-    os.close(reader)
+    shown = everything(reader)
     assert "base:  25%" in shown and "10/40" in shown  # It starts where the last process ended.
     assert "100%" in shown and "40/40" in shown and "loss 1.5" in shown
     assert re.search(r"[\d.?]+\s?(step/s|s/step)", shown)

@@ -90,13 +90,21 @@ def test_a_bos_of_unknown_id_is_not_known(tmp_path):
     assert compared.read(path, tokenizer(adds_bos=False))[0].facts[compared.BOS] is None
 
 
-def test_folders_are_searched_and_other_lines_left_out(tmp_path):
+def test_folders_are_searched_and_other_lines_left_out(tmp_path, caplog):
     inner = tmp_path / "model"
     inner.mkdir()
     (inner / LOG.name).write_text(LOG.read_text())
     (tmp_path / "other.jsonl").write_text('{"accuracy": 1.0}\n')
     (tmp_path / "empty.jsonl").write_text("")
     assert [one.task for one in compared.read(tmp_path)] == ["tiny_quiz"] * 3
+    row = json.loads(LOG.read_text().splitlines()[0])
+    row["arguments"] = {"gen_args_0": {"arg_0": "Q", "arg_1": {"until": ["."]}}}
+    writing = inner / LOG.name.replace("tiny_quiz", "gsm")
+    writing.write_text(json.dumps(row) + "\n")
+    assert [one.task for one in compared.read(tmp_path)] == ["tiny_quiz"] * 3
+    assert f"{writing} is left out: there the model was to write" in caplog.text
+    with pytest.raises(ValueError, match=":1: the model was to write, not to choose"):
+        compared.read(writing)
     (inner / LOG.name.replace("28T05", "29T05")).write_text(LOG.read_text())
     with pytest.raises(ValueError, match=r"'q1' of tiny_quiz stands twice, at .*28T05.*29T05"):
         compared.read(tmp_path)

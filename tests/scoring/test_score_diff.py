@@ -133,29 +133,40 @@ def test_the_unconditional_prompt_counts_only_where_it_ranks():
 
 
 def test_questions_are_matched_in_several_ways():
-    def receipt(task, number, prompt, text="yes"):
+    def receipt(task, number, prompt, text="yes", options=("A", "B", "C")):
         return of_receipt(
             dataclasses.replace(
-                FIRST, task=task, question_id=str(number), prompt=prompt, continuations=(text,) * 3
+                FIRST,
+                task=task,
+                question_id=str(number),
+                prompt=prompt,
+                continuations=(text,) * 3,
+                option_texts=options,
             ),
             f"{task}:{number}",
         )
 
-    a = [receipt("one", 1, "same id"), receipt("one", 2, "same prompt"), receipt("one", 3, "x")]
-    b = [receipt("two", 7, "same prompt"), receipt("one", 1, "other"), receipt("two", 3, "y")]
+    own = ("red", "green", "blue")
+    a = [receipt("one", 1, "same id"), receipt("one", 2, "same prompt")]
+    a += [receipt("one", 3, "x", options=own), receipt("one", "5f", "z"), receipt("one", 4, "w")]
+    b = [receipt("two", 7, "same prompt"), receipt("one", 1, "other")]
+    b += [receipt("two", 3, "y", options=own), receipt("two", "5f", "u"), receipt("two", 4, "v")]
     b.append(receipt("two", 8, "left over", "no"))
     result = score_diff.compare(a, b)
     assert [(p.a.where, p.b.where) for p in result.pairs] == [
         ("one:1", "one:1"),
         ("one:2", "two:7"),
         ("one:3", "two:3"),
+        ("one:5f", "two:5f"),
     ]
     assert result.matched == {
         "task, split and id": 1,
         "prompt and options": 1,
-        "id and options": 1,
+        "id and options": 2,
     }
-    assert [one.where for one in result.only_b] == ["two:8"]
+    # Of letters, the same row's number in two tasks says nothing.
+    assert [one.where for one in result.only_a] == ["one:4"]
+    assert [one.where for one in result.only_b] == ["two:4", "two:8"]
 
 
 def test_nothing_in_common_and_impossible_settings_are_errors():
