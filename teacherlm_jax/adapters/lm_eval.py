@@ -104,16 +104,14 @@ class TeacherLM(LM):
           ValueError: an argument is impossible, or does not fit the checkpoint.
         """
         super().__init__()
-        if boundary_rule not in boundary.RULES:
-            raise ValueError(
-                f"boundary_rule = {boundary_rule!r}, but it must be one of {boundary.RULES}."
-            )
+        _check_rule(boundary_rule)
         model_lib.check_whole("max_gen_toks", max_gen_toks)
         model_lib.check_whole("seed", seed)
         tokens = model_lib.tokens_of(checkpoint, tokenizer, vocabulary_of)
         mesh = mesh_lib.MeshConfig(data=data, fsdp=fsdp, tensor=tensor)
-        opened = model_lib.open_model(checkpoint, tokens, mesh=mesh, dtype=dtype, replica=replica)
-        self._opened = opened
+        self._opened = model_lib.open_model(
+            checkpoint, tokens, mesh=mesh, dtype=dtype, replica=replica
+        )
         config = self._opened.config
         self.max_length = model_lib.max_length_of(max_length, config, tokens.name)
         self.max_gen_toks = max_gen_toks
@@ -326,6 +324,11 @@ class TeacherLM(LM):
             valid_vocab_size=self._opened.tokens.vocab_size,
             mesh=self._opened.mesh,
         )
+
+
+def _check_rule(rule: str) -> None:
+    if rule not in boundary.RULES:
+        raise ValueError(f"boundary_rule = {rule!r}, but it must be one of {boundary.RULES}.")
 
 
 def _cost(question: Question) -> tuple[bool, int]:
