@@ -13,12 +13,11 @@ import dataclasses
 import functools
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import seqio
 
-from teacherlm_jax.data import data_setup
-from teacherlm_jax.data.row_rendering import RowError, raw_row
+from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.evaluation import forms, registry
 from teacherlm_jax.tasks.evaluation.questions import Question
 
@@ -125,7 +124,7 @@ class _Examples:
           RowError: the split has fewer than are shown.
         """
         form = forms.ADDED[self.name].form
-        chosen = self._first(self._questions(), self.shots + 1)
+        chosen = self._first(forms.questions_of(self.name, self.split), self.shots + 1)
         if len(chosen) < self.shots:
             raise RowError(
                 f"{self.name}: split {self.split!r} has {len(chosen)} different questions, but"
@@ -150,19 +149,6 @@ class _Examples:
                 kept = dict(heapq.nsmallest(count, kept.items(), key=lambda item: item[1][0]))
         chosen = heapq.nsmallest(count, kept.values(), key=lambda item: item[0])
         return [question for _, question in chosen]
-
-    def _questions(self) -> Iterator[Question]:
-        source = seqio.TaskRegistry.get(self.name).source
-        asked = forms.ADDED[self.name].asked
-        for element in source.get_dataset(self.split, shuffle=False).as_numpy_iterator():
-            try:
-                found = asked.questions(raw_row(element))
-            except RowError as error:
-                # As the task itself does, which counts and keeps them.
-                if data_setup.skips_malformed_rows():
-                    continue
-                raise RowError(f"{element['where'].decode()}: {error}") from None
-            yield from found
 
 
 def _content(question: Question) -> _Content:

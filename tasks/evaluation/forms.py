@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 import seqio
 
-from teacherlm_jax.data.row_rendering import RawRow, rendered
+from teacherlm_jax.data import data_setup
+from teacherlm_jax.data.row_rendering import RawRow, RowError, raw_row, rendered
 from teacherlm_jax.scoring.boundary import BEFORE
 from teacherlm_jax.scoring.metrics import index_and_correctness, rank_classification
 from teacherlm_jax.tasks import text_tasks
@@ -75,6 +76,28 @@ class Added:
 
 ADDED: dict[str, Added] = {}
 """By the task's name."""
+
+
+def questions_of(task: str, split: str) -> Iterator[Question]:
+    """The questions of a split of a task, once each and without tokens.
+
+    Args:
+      task: one that `add` has made.
+      split: of its source.
+
+    Raises:
+      RowError: a row is malformed, and that is an error.
+    """
+    source = seqio.TaskRegistry.get(task).source
+    for element in source.get_dataset(split, shuffle=False).as_numpy_iterator():
+        try:
+            found = ADDED[task].asked.questions(raw_row(element))
+        except RowError as error:
+            # As the task itself does, which counts and keeps them.
+            if data_setup.skips_malformed_rows():
+                continue
+            raise RowError(f"{element['where'].decode()}: {error}") from None
+        yield from found
 
 
 def answered(form: str, question: Question) -> str:

@@ -18,8 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import seqio
 
-from teacherlm_jax.data import data_setup
-from teacherlm_jax.data.row_rendering import RowError, raw_row
 from teacherlm_jax.tasks import catalogue  # noqa: F401
 from teacherlm_jax.tasks.evaluation import forms, mmlu, sets
 from teacherlm_jax.tasks.evaluation.questions import REPORTED, EvaluationSet, Question
@@ -47,15 +45,7 @@ def evaluation_texts(task_name: str, split: str = REPORTED) -> Iterator[Question
     source = seqio.TaskRegistry.get(task_name).source
     if split not in source.splits:
         raise ValueError(f"{task_name} has no split {split!r}; it has {list(source.splits)}.")
-    for element in source.get_dataset(split, shuffle=False).as_numpy_iterator():
-        try:
-            found = TASKS[task_name].questions(raw_row(element))
-        except RowError as error:
-            # As the task itself does, which counts and keeps them.
-            if data_setup.skips_malformed_rows():
-                continue
-            raise RowError(f"{element['where'].decode()}: {error}") from None
-        yield from found
+    yield from forms.questions_of(task_name, split)
 
 
 def _add_task(asked: EvaluationSet, form: str) -> str:

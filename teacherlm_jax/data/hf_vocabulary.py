@@ -115,6 +115,11 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         in_text.discard(self.unk_id)  # What unknown text becomes is not what it was.
         return frozenset(candidates - in_text | {self.eos_id})
 
+    @property
+    def directory(self) -> str:
+        """Where the files lie."""
+        return self._directory
+
     def tokens(self) -> dict[int, str]:
         """The tokens by id, as the files write them, added ones included."""
         return {number: text for text, number in self._tokenizer.get_vocab().items()}

@@ -5,6 +5,7 @@ Elements are those of `row_rendering`.
 
 from __future__ import annotations
 
+import abc
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,13 +25,13 @@ class RowSource(seqio.DataSource):
     Nothing is looked at before rows are asked for.
     """
 
+    @abc.abstractmethod
     def reader(self, split: str) -> Callable[[], Iterator[Row]]:
         """What reads the rows of a split, at every pass anew.
 
         Raises what keeps them from being read, where that can be known: here, and not within
         TensorFlow.
         """
-        raise NotImplementedError
 
     @property
     def supports_arbitrary_sharding(self) -> bool:

@@ -76,8 +76,9 @@ def check_tokenizer(mixture_or_task_name: str, checkpoint_dir: epath.PathLike) -
     if isinstance(vocabulary, default_vocabulary.DefaultVocabulary):
         vocabulary = vocabulary.chosen
     folder = epath.Path(checkpoint_dir)
-    is_there = any((folder / name).exists() for name in ("tokenizer.json", "vocab.json"))
-    if not is_there or not isinstance(vocabulary, HuggingFaceVocabulary):
+    if not isinstance(vocabulary, HuggingFaceVocabulary) or vocabulary.directory == str(folder):
+        return
+    if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
         return
     try:
         its = HuggingFaceVocabulary(folder).tokens()

@@ -52,29 +52,26 @@ def run() -> None:
     )
 
 
+# What is told where there is any.
+_COUNTS = {"ties": "exact ties", "truncated": "prompts cut", "moved": "boundaries moved"}
+_KNOWN = {
+    "reused": "known from other evaluations",
+    "resumed": "known from before an interruption",
+    "repeated": "asked twice",
+}
+
+
 def _counts(values: Mapping[str, float]) -> str:
-    """What to look at before an accuracy is believed; ties and cuts where there are any."""
-    told = [f"near-ties {values['near_ties']:.0f}"]
-    for name, what in (
-        ("ties", "exact ties"),
-        ("truncated", "prompts cut"),
-        ("moved", "boundaries moved"),
-    ):
-        if values.get(name):
-            told.append(f"{what} {values[name]:.0f}")
-    return ", ".join(told)
+    """What to look at before an accuracy is believed."""
+    told = {what: values[name] for name, what in _COUNTS.items() if values.get(name)}
+    counts = {"near-ties": values["near_ties"], **told}
+    return ", ".join(f"{what} {count:.0f}" for what, count in counts.items())
 
 
 def _work(work: Mapping[str, Any]) -> str:
     """What was compiled and scored, and what was known before."""
     told = [f"programs compiled: {work['programs']}; questions scored: {work['scored']:,}"]
-    for name, what in (
-        ("reused", "known from other evaluations"),
-        ("resumed", "known from before an interruption"),
-        ("repeated", "asked twice"),
-    ):
-        if work[name]:
-            told.append(f"{what}: {work[name]:,}")
+    told += [f"{what}: {work[name]:,}" for name, what in _KNOWN.items() if work[name]]
     if work["removed"]:
         told.append(f"damaged files of scores removed: {len(work['removed'])}")
     return ", ".join(told)
