@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -225,9 +226,10 @@ def _is_compared(file: epath.Path) -> bool:
     if kind is not _samples:
         return kind is not None
     line, _ = next(iter(record_files.read_lines(file)))
-    if not lm_eval_logs.is_choice(json.loads(line)):
-        logging.warning("%s is left out: there the model was to write, not to choose.", file)
-        return False
+    with contextlib.suppress(ValueError, RecursionError):  # Reading it tells what is wrong.
+        if not lm_eval_logs.is_choice(json.loads(line)):
+            logging.warning("%s is left out: there the model was to write, not to choose.", file)
+            return False
     return True
 
 
@@ -235,8 +237,10 @@ def _kind(file: epath.Path) -> _Read | None:
     for line, _ in record_files.read_lines(file):
         try:
             row = json.loads(line)
-        except ValueError:
-            # It may be a receipt that was cut; then that is what is told.
+        except (ValueError, RecursionError):
+            # It may be one that was cut, or is nested too deeply; then that is what is told.
+            if b'"doc_id"' in line:
+                return _samples
             return _receipts if b'"checkpoint_digest"' in line or b'"prompt"' in line else None
         if not isinstance(row, dict):
             return None
@@ -248,10 +252,16 @@ def _kind(file: epath.Path) -> _Read | None:
 
 def _receipts(file: epath.Path, tokenizer: Tokenizer | None) -> list[Compared]:
     del tokenizer  # Receipts have their tokens.
-    return [
-        of_receipt(receipt_files.parse(line, f"{file}:{number}"), f"{file}:{number}")
-        for line, number in record_files.read_lines(file)
-    ]
+    found = []
+    for line, number in record_files.read_lines(file):
+        where = f"{file}:{number}"
+        try:
+            found.append(of_receipt(receipt_files.parse(line, where), where))
+        except RecursionError as error:
+            raise ValueError(
+                f"{where}: nested too deeply for a receipt ({error}): score the task again."
+            ) from None
+    return found
 
 
 def _samples(file: epath.Path, tokenizer: Tokenizer | None) -> list[Compared]:

@@ -100,7 +100,7 @@ def adds_bos(folder: epath.PathLike) -> bool | None:
         whose template does; None where it has neither.
     """
     config, tokenizer = (
-        json.loads(path.read_bytes()) if path.exists() else {}
+        _parsed(path.read_bytes(), str(path), "fetch the file anew") if path.exists() else {}
         for path in (epath.Path(folder) / name for name in _TOKENIZER_FILES)
     )
     if isinstance(config.get("add_bos_token"), bool):
@@ -125,10 +125,7 @@ def read(path: epath.Path) -> list[Sample]:
     first_filter = None
     for line, number in record_files.read_lines(path):
         where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{where}: not JSON ({error}): the log was cut.") from None
+        row = _parsed(line, where, "the log was cut or changed; run lm-eval again")
         if not isinstance(row, dict):
             raise ValueError(f"{where}: {row!r:.80}, but a sample of lm-eval is an object.")
         first_filter = first_filter or str(row.get("filter"))
@@ -137,6 +134,14 @@ def read(path: epath.Path) -> list[Sample]:
     if not found:
         raise ValueError(f"{path} holds no samples: run lm-eval with --log_samples.")
     return found
+
+
+def _parsed(content: bytes, where: str, remedy: str) -> Any:
+    """JSON; what cannot be read, for its form or its depth, is one kind of error."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({error}): {remedy}.") from None
 
 
 def is_choice(row: Mapping[str, Any]) -> bool:
@@ -153,9 +158,11 @@ def _sample(row: Mapping[str, Any], task: str, where: str) -> Sample:
     try:
         arguments = [tuple(one.values()) for one in row["arguments"].values()]
         prompts, texts = zip(*((one[0], one[1]) for one in arguments), strict=True)
+        number, metrics = row["doc_id"], tuple(row.get("metrics") or ())
         if is_choice(row):
             results = [(float(one[0]), str(one[1])) for one in row["filtered_resps"]]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            "".join(prompts)  # All are texts.
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{where}: cannot be read as a question with options ({type(error).__name__}: {error}):"
             " give the log of a task of multiple choice."
@@ -172,9 +179,7 @@ def _sample(row: Mapping[str, Any], task: str, where: str) -> Sample:
         )
     values = tuple(value for value, _ in results)
     half = len(values) // 2
-    with_unconditional = (
-        "acc_mutual_info" in row.get("metrics", ()) and texts[:half] == texts[half:]
-    )
+    with_unconditional = "acc_mutual_info" in metrics and texts[:half] == texts[half:]
     count = half if with_unconditional else len(values)
     if len(set(prompts[:count])) > 1:
         raise ValueError(
@@ -187,13 +192,18 @@ def _sample(row: Mapping[str, Any], task: str, where: str) -> Sample:
     return Sample(
         where=where,
         task=task,
-        question_id=str(identity if known else row["doc_id"]),
+        question_id=str(identity if known else number),
         prompt=prompts[0],
         continuations=texts[:count],
-        answer=int(target) if target.isdigit() and int(target) < count else None,
+        answer=_number(target, count),
         log_likelihoods=values[:count],
         unconditional=values[count:] if with_unconditional else None,
     )
+
+
+def _number(target: str, count: int) -> int | None:
+    """The option that a target names; None: it is another text, such as a superscript two."""
+    return next((number for number in range(count) if target == str(number)), None)
 
 
 def read_run(path: epath.Path) -> Run:
@@ -202,8 +212,8 @@ def read_run(path: epath.Path) -> Run:
     results = path.parent / f"results_{name['date']}.json" if name else None
     if results is None or not results.exists():
         return Run()
+    told = _parsed(results.read_bytes(), str(results), "move it away, and less is known")
     try:
-        told = json.loads(results.read_bytes())
         config = told.get("config", {})
         arguments = config.get("model_args")
         arguments = arguments if isinstance(arguments, dict) else _arguments(str(arguments or ""))
@@ -222,7 +232,7 @@ def read_run(path: epath.Path) -> Run:
         model=" ".join(str(part) for part in named if part) or None,
         dtype=str(dtype).removeprefix("torch.") if dtype else None,
         has_bos=has_bos,
-        bos_id=int(bos_id) if bos_id is not None and str(bos_id).isdigit() else None,
+        bos_id=int(str(bos_id)) if str(bos_id).isdecimal() else None,
         max_length=length if isinstance(length, int) else None,
     )
 

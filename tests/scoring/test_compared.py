@@ -126,6 +126,26 @@ def test_files_of_another_kind_are_refused(tmp_path):
         compared.read(path)
 
 
+def test_what_is_nested_too_deeply_is_refused_with_file_and_line(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    path, inner = tmp_path / "some.jsonl", tmp_path / "inner"
+    inner.mkdir()
+    first, second = RECEIPTS.read_text().splitlines()[:2]
+    for number, lines in enumerate(((second, first), (first, second)), 1):
+        path.write_text("\n".join(lines).replace('"q2"', deep))
+        with pytest.raises(ValueError, match=rf"some.jsonl:{number}: nested too deeply"):
+            compared.read(path)
+    path.write_text(deep)
+    with pytest.raises(ValueError, match=r"some.jsonl is empty, or its first line is neither"):
+        compared.read(path)
+    sample = LOG.read_text().splitlines()[0].replace('"q1"', deep)
+    (inner / LOG.name).write_text(sample)
+    # In a folder, what is no receipt and no sample is left out still.
+    for place in (tmp_path, inner / LOG.name):
+        with pytest.raises(ValueError, match=rf"{LOG.name}:1: not JSON .*recursion"):
+            compared.read(place)
+
+
 def test_tokens_are_asked_for_where_they_rank():
     with pytest.raises(ValueError, match="give --vocabulary"):
         score_diff.compare(compared.read(RECEIPTS), compared.read(LOG), by="tokens")

@@ -23,9 +23,10 @@ def test_a_sample_is_read(tmp_path):
     assert one.continuations == (" a mole", " a horse", " a heron")
     assert one.log_likelihoods == (-25.241836547851562, -35.18321228027344, -25.269804000854492)
     # Without an id its number counts; a target that is no number says nothing.
-    row = {**ROW, "doc": {"question": "?"}, "doc_id": 7, "target": " a heron"}
-    (one,) = lm_eval_logs.read(log(tmp_path, row))
-    assert (one.task, one.question_id, one.answer) == ("quiz", "7", None)
+    for target in (" a heron", "²", "3", "9" * 5000):
+        row = {**ROW, "doc": {"question": "?"}, "doc_id": 7, "target": target}
+        (one,) = lm_eval_logs.read(log(tmp_path, row))
+        assert (one.task, one.question_id, one.answer) == ("quiz", "7", None)
 
 
 def test_of_several_filters_the_first_counts(tmp_path):
@@ -55,6 +56,10 @@ def test_unconditional_likelihoods_stand_behind_the_others(tmp_path):
         ({"filtered_resps": ["text"]}, r":2: cannot be read as a question with options"),
         ({"filtered_resps": [["-1.0", "True"]]}, r":2: 3 options and 1 results"),
         ({"filtered_resps": [["nan", "True"]] * 3}, r":2: .* finite"),
+        ({"filtered_resps": [[10**400, "True"]] * 3}, r":2: cannot be read .*OverflowError"),
+        ({"doc_id": None}, r":2: cannot be read as a question with options"),
+        ({"metrics": 1}, r":2: cannot be read as a question with options"),
+        ({"arguments": {"a": {"arg_0": 1, "arg_1": " x"}}}, r":2: cannot be read as a question"),
         (
             {
                 "arguments": {
@@ -68,8 +73,9 @@ def test_unconditional_likelihoods_stand_behind_the_others(tmp_path):
     ],
 )
 def test_what_is_no_choice_is_refused_with_file_and_line(tmp_path, changes, message):
+    row = {name: value for name, value in {**ROW, **changes}.items() if value is not None}
     with pytest.raises(ValueError, match=message):
-        lm_eval_logs.read(log(tmp_path, ROW, {**ROW, **changes}))
+        lm_eval_logs.read(log(tmp_path, ROW, row))
 
 
 def test_a_log_that_was_cut_is_refused(tmp_path):
@@ -77,6 +83,20 @@ def test_a_log_that_was_cut_is_refused(tmp_path):
     path.write_text(path.read_text()[:-50])
     with pytest.raises(ValueError, match=r"678.jsonl:1: not JSON .*the log was cut"):
         lm_eval_logs.read(path)
+
+
+def test_what_is_nested_too_deeply_is_refused_with_file_and_line(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    path = log(tmp_path, ROW, {**ROW, "target": None})
+    path.write_text(path.read_text().replace('"target": null', f'"target": {deep}'))
+    with pytest.raises(ValueError, match=r"678.jsonl:2: not JSON .*recursion"):
+        lm_eval_logs.read(path)
+    (tmp_path / "results_2026-01-02T03-04-05.678.json").write_text(deep)
+    with pytest.raises(ValueError, match=r"results_.*678.json: not JSON .*recursion"):
+        lm_eval_logs.read_run(path)
+    (tmp_path / "tokenizer_config.json").write_text(deep)
+    with pytest.raises(ValueError, match=r"tokenizer_config.json: not JSON .*recursion"):
+        lm_eval_logs.adds_bos(tmp_path)
 
 
 def test_what_results_say_of_the_run(tmp_path):
