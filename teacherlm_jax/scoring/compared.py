@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from absl import logging
 from etils import epath
 
 from teacherlm_jax.data import record_files
-from teacherlm_jax.scoring import lm_eval_logs, receipt_files
+from teacherlm_jax.scoring import listed_options, lm_eval_logs, receipt_files
 from teacherlm_jax.scoring.lm_eval_logs import Run, Sample, Tokenizer
 from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.scores import NORMALISATIONS, QuestionScore, ScoringPolicy
@@ -67,6 +68,11 @@ class Compared:
     def joined(self) -> tuple[str, ...]:
         """Prompt and option together, for each option."""
         return tuple(self.prompt + text for text in self.continuations)
+
+    @functools.cached_property
+    def listed(self) -> listed_options.Listing | None:
+        """The options as the prompt lists them, where they are answered by their letters."""
+        return listed_options.find(self.prompt, self.continuations)
 
     def counts(self, normalisation: str) -> tuple[int, ...]:
         """What each log-likelihood is divided by, where it is."""

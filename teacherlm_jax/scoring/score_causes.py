@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Hashable, Sequence
+import itertools
+from collections.abc import Sequence
 
+from teacherlm_jax.scoring import listed_options
 from teacherlm_jax.scoring.compared import (
     CHECKPOINT,
     DTYPE,
@@ -43,36 +45,57 @@ class Cause:
     detail: str
 
 
-Alignment = tuple[int, ...]
-"""For each option of the first the number of the same option in the second."""
+Alignment = tuple[int | None, ...]
+"""For each option of the first the number of the same option in the second; None: it has none."""
 
 
 def align(a: Compared, b: Compared) -> Alignment | None:
-    """Which options are the same: by text where they are, else by place; None: another number."""
-    if len(a.continuations) != len(b.continuations):
-        return None
-    for one, other in (
-        (a.joined, b.joined),
-        (a.continuations, b.continuations),
-        (a.option_texts, b.option_texts),
-    ):
+    """Which options are the same, by text.
+
+    Of letters, the text is what the prompt lists behind them. As many options as in the other, of
+    which some have other texts, are the same in their order. None: another number, and no text is
+    in both.
+    """
+    ways = [(a.continuations, b.continuations), (a.option_texts, b.option_texts)]
+    if a.listed or b.listed:
+        ways = [(_named(a), _named(b))]
+    for one, other in ((a.joined, b.joined), *ways):
         if collections.Counter(one) == collections.Counter(other):
             return _alignment(one, other)
-    return tuple(range(len(a.continuations)))
+    one, other = next((way for way in ways if set(way[0]) & set(way[1])), ways[0])
+    found = _alignment(one, other)
+    return None if set(found) == {None} else found
 
 
-def _alignment(one: Sequence[Hashable], other: Sequence[Hashable]) -> Alignment:
+def _named(one: Compared) -> tuple[str, ...]:
+    return one.listed.texts if one.listed else tuple(map(listed_options.plain, one.option_texts))
+
+
+def _alignment(one: Sequence[str], other: Sequence[str]) -> Alignment:
     places = collections.defaultdict(list)
     for number, text in enumerate(other):
         places[text].append(number)
     # Equal texts in their order.
-    return tuple(places[text].pop(0) for text in one)
+    found = [places[text].pop(0) if places[text] else None for text in one]
+    if len(one) == len(other):
+        left = iter(sorted(itertools.chain.from_iterable(places.values())))
+        found = [next(left) if place is None else place for place in found]
+    return tuple(found)
+
+
+def is_reordered(alignment: Alignment | None) -> bool:
+    """Whether the options that are in both stand in another order."""
+    places = [place for place in alignment or () if place is not None]
+    return places != sorted(places)
 
 
 def largest_difference(
     a: Compared, b: Compared, alignment: Alignment | None, is_unconditional: bool
 ) -> float | None:
-    """Of log-likelihoods of the same option; and of those without the prompt, where they count."""
+    """Of log-likelihoods of the same option; and of those without the prompt, where they count.
+
+    None: no option is in both.
+    """
     if alignment is None:
         return None
     pairs = [(a.log_likelihoods, b.log_likelihoods)]
@@ -83,6 +106,7 @@ def largest_difference(
         abs(one[option] - other[place])
         for one, other in pairs
         for option, place in enumerate(alignment)
+        if place is not None
     )
 
 
@@ -157,15 +181,32 @@ def _of_texts(a: Compared, b: Compared, alignment: Alignment | None) -> list[Cau
                 )
             )
         return found
-    if a.prompt != b.prompt:
-        found.append(Cause(PROMPT_TEXT, _first_difference(a.prompt, b.prompt)))
-    if collections.Counter(a.continuations) != collections.Counter(b.continuations):
-        one, other = list(a.continuations), list(b.continuations)
-        found.append(Cause(OPTION_TEXTS, f"{_shown(one)} and {_shown(other)}"))
-    elif alignment is not None and list(alignment) != sorted(alignment):
-        # Options that the prompt lists: their order is a part of it.
-        found.append(Cause(OPTION_ORDER, f"A's options are B's {list(alignment)}"))
-    return found
+    options = of_options(a, b, alignment)
+    one, other = a.prompt, b.prompt
+    if a.listed and b.listed and options:
+        # The lists are told as options.
+        one, other = a.listed.around, b.listed.around
+    if one != other:
+        found.append(Cause(PROMPT_TEXT, _first_difference(one, other)))
+    return found + options
+
+
+def of_options(a: Compared, b: Compared, alignment: Alignment | None) -> list[Cause]:
+    """What of the options themselves differs: their texts, or else the order."""
+    own, other = a.continuations, b.continuations
+    if a.listed and b.listed:
+        own, other = a.listed.texts, b.listed.texts
+    texts, others = collections.Counter(own), collections.Counter(other)
+    if texts != others:
+        alone_a, alone_b = (list(more.elements()) for more in (texts - others, others - texts))
+        detail = f"in A alone {_shown(alone_a)}, in B alone {_shown(alone_b)}"
+        if len(own) != len(other):
+            detail = f"{len(own)} and {len(other)} options; {detail}"
+        return [Cause(OPTION_TEXTS, detail)]
+    if is_reordered(alignment):
+        # Where the prompt lists them, their order is a part of it.
+        return [Cause(OPTION_ORDER, f"A's options are B's {list(alignment or ())}")]
+    return []
 
 
 def _first_difference(one: str, other: str) -> str:
@@ -186,7 +227,7 @@ def _of_tokens(a: Compared, b: Compared, alignment: Alignment) -> list[Cause]:
     own, other = a.context, b.context
     # What was cut off is told as such; here the rest is compared, from its end.
     is_cut = bool(a.facts.get(TRUNCATION) or b.facts.get(TRUNCATION))
-    options = [b.options[place] for place in alignment]
+    options = [b.options[place] for place in alignment if place is not None]
     wholes = [
         _same_length((*own, *one), (*other, *two), is_cut)
         for one, two in zip(a.options, options, strict=True)
@@ -235,9 +276,11 @@ def of_ranking(
     if alignment is None:
         return []
     own, other = a.counts(by_a), b.counts(by_b)
-    aligned = tuple(other[place] for place in alignment) if other else other
-    if own != aligned:
-        return [Cause(NORMALISATION, f"{by_a} are counted {list(own)} and {list(aligned)}")]
+    if own and other:
+        pairs = [(own[n], other[place]) for n, place in enumerate(alignment) if place is not None]
+        own, other = tuple(one for one, _ in pairs), tuple(two for _, two in pairs)
+    if own != other:
+        return [Cause(NORMALISATION, f"{by_a} are counted {list(own)} and {list(other)}")]
     return []
 
 
@@ -250,7 +293,7 @@ def of_near_tie(
     by: str,
 ) -> Cause:
     """Why predictions differ where log-likelihoods are as good as the same."""
-    if difference == 0 and alignment is not None and list(alignment) != sorted(alignment):
+    if difference == 0 and is_reordered(alignment):
         return Cause(OPTION_ORDER, "a tie, which the option with the lower number wins")
     return Cause(
         NUMERICS,

@@ -35,6 +35,7 @@ class Pair:
       difference: largest of log-likelihoods of the same option; None: options cannot be aligned.
       agree: whether both choose the same option.
       reordered: whether the options stand in another order.
+      other_options: whether one has more options than the other.
       causes: why they disagree, or differ by more than the tolerance; none where they do neither.
     """
 
@@ -47,6 +48,7 @@ class Pair:
     difference: float | None
     agree: bool
     reordered: bool
+    other_options: bool
     causes: tuple[Cause, ...]
 
     @property
@@ -226,7 +228,8 @@ def _pair(a: Compared, b: Compared, by_a: str, by_b: str, tolerance: float) -> P
         margin_b=_margin(scores_b),
         difference=difference,
         agree=agree,
-        reordered=alignment is not None and list(alignment) != sorted(alignment),
+        reordered=score_causes.is_reordered(alignment),
+        other_options=len(a.continuations) != len(b.continuations),
         causes=causes,
     )
 
@@ -256,6 +259,8 @@ def _causes(
         counts = [] if agree else score_causes.of_ranking(a, b, alignment, by_a, by_b)
         return (*found, *counts)
     found = score_causes.of_ranking(a, b, alignment, by_a, by_b)
+    if len(a.continuations) != len(b.continuations):
+        found += score_causes.of_options(a, b, alignment)
     if found:
         return tuple(found)
     margin = min(_margin(a.scores(by_a)) or 0.0, _margin(b.scores(by_b)) or 0.0)
@@ -306,6 +311,7 @@ def _pair_as_json(pair: Pair) -> dict[str, Any]:
         "answers": [pair.a.answer, pair.b.answer],
         "agree": pair.agree,
         "reordered": pair.reordered,
+        "other_options": pair.other_options,
         "margins": [pair.margin_a, pair.margin_b],
         "difference": pair.difference,
         "log_likelihoods": [pair.a.log_likelihoods, pair.b.log_likelihoods],

@@ -41,6 +41,9 @@ def lines(result: Difference, name_a: str, name_b: str, examples: int) -> Iterat
     reordered = sum(pair.reordered for pair in result.pairs)
     if reordered:
         yield f"options          in another order in {reordered:,} questions; aligned by text"
+    others = sum(pair.other_options for pair in result.pairs)
+    if others:
+        yield f"options          another number in {others:,} questions; those in both are compared"
     yield from _table("why predictions disagree", disagreements)
     rest = [pair for pair in differing if pair.agree]
     yield from _table("why log-likelihoods differ where predictions agree", rest)
@@ -95,4 +98,7 @@ def _example(pair: Pair) -> Iterator[str]:
 def _choice(one: Compared, chosen: int, margin: float | None) -> str:
     right = "" if one.answer is None else ", right" if chosen == one.answer else ", wrong"
     by = "" if margin is None else f", margin {margin:.3g}"
-    return f"option {chosen} {one.continuations[chosen]!r:.50}{right}{by}"
+    text = f"{one.continuations[chosen]!r:.50}"
+    if one.listed:
+        text += f" {one.listed.texts[chosen]!r:.50}"
+    return f"option {chosen} {text}{right}{by}"

@@ -102,6 +102,79 @@ def test_options_in_another_order_are_aligned_by_text():
     assert pair.cause == "prompt text and option order"
 
 
+def lettered(*texts, **changes):
+    """Answered by letters, of which only the prompt says what they are."""
+    letters = tuple("ABCD"[: len(texts)])
+    listed = " ".join(f"({letter}) {text}" for letter, text in zip(letters, texts))
+    settings = {
+        "prompt": f"Q: Is ice cold? {listed} A: The answer is (",
+        "continuations": letters,
+        "option_texts": letters,
+        "options": tuple((ord(letter),) for letter in letters),
+        "context": tuple(map(len, texts)),
+        "is_greedy": (False,) * len(texts),
+    }
+    return dataclasses.replace(FIRST, **(settings | changes))
+
+
+def test_letters_are_aligned_by_what_the_prompt_lists():
+    first = lettered("yes", "no", "maybe", log_likelihoods=(-1.0, -2.0, -3.0))
+    # The same letter is another option.
+    second = lettered("no", "yes", "maybe", log_likelihoods=(-1.0, -2.0, -3.0), answer=1)
+    (pair,) = diff(first, second).disagreements
+    assert pair.reordered and pair.cause == "option order" and pair.difference == 1
+    assert "A's options are B's [1, 0, 2]" in pair.causes[0].detail
+    # Another letter is the same one.
+    second = lettered("no", "yes", "maybe", log_likelihoods=(-2.5, -1.5, -3.5), answer=1)
+    result = diff(first, second)
+    assert not result.disagreements and result.pairs[0].cause == "option order"
+    page = list(score_diff_view.lines(result, "a", "b", 1))
+    assert "    B  option 1 'B' 'yes', right, margin 1" in page
+    # A prompt that differs beside its list is told too.
+    asked = dataclasses.replace(second, prompt=second.prompt.replace("cold", "warm"))
+    assert diff(first, asked).pairs[0].cause == "prompt text and option order"
+    # With the options themselves as answers, they are the same options.
+    written = dataclasses.replace(FIRST, log_likelihoods=(-4.0, -5.0, -6.0))
+    (pair,) = diff(second, written).pairs
+    assert pair.agree and pair.difference == 2.5
+    assert pair.cause == "prompt text and option texts"
+
+
+@pytest.mark.parametrize("are_letters", [False, True])
+def test_another_number_of_options_is_compared_by_those_in_both(are_letters):
+    def receipt(*texts, **changes):
+        if are_letters:
+            return lettered(*texts, **changes)
+        own = {
+            "continuations": tuple(f" {text}" for text in texts),
+            "option_texts": texts,
+            "options": tuple((len(text),) for text in texts),
+            "is_greedy": (False,) * len(texts),
+        }
+        return dataclasses.replace(FIRST, **own, **changes)
+
+    first = receipt("yes", "no", "maybe", log_likelihoods=(-1.0, -2.0, -3.0))
+    fewer = receipt("maybe", "yes", log_likelihoods=(-3.0, -1.5), answer=1)
+    for a, b, alone in ((first, fewer, "no"), (fewer, first, "no")):
+        result = diff(a, b)
+        (pair,) = result.differing
+        assert pair.agree and pair.other_options and pair.difference == 0.5
+        assert pair.reordered and pair.cause == "option texts"
+        assert f"{alone}']" in pair.causes[0].detail and "[]" in pair.causes[0].detail
+        number = " and ".join(str(len(one.options)) for one in (a, b))
+        assert pair.causes[0].detail.startswith(f"{number} options; in A alone [")
+    page = "\n".join(score_diff_view.lines(result, "a", "b", 0))
+    assert "options          another number in 1 questions; those in both are compared" in page
+    # The one that is missing would have been chosen: of the others, log-likelihoods are the same.
+    fewer = receipt("no", "maybe", log_likelihoods=(-2.0, -3.0), answer=1)
+    for a, b in ((first, fewer), (fewer, first)):
+        (pair,) = diff(a, b).disagreements
+        assert pair.difference == 0 and pair.cause == "option texts"
+    # No option is in both.
+    (pair,) = diff(first, receipt("ja", "nein", log_likelihoods=(-2.0, -3.0), answer=1)).pairs
+    assert not pair.agree and pair.difference is None and pair.cause == "option texts"
+
+
 def test_normalisation_is_the_cause_where_one_for_both_would_make_them_agree():
     first = dataclasses.replace(FIRST, log_likelihoods=(-1.0, -2.0, -1.2))
     second = dataclasses.replace(first, normalisation="tokens", dtype="bfloat16")
