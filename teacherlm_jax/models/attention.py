@@ -38,8 +38,9 @@ class Segments(NamedTuple):
       cache_start_B: where the tokens go in each row of the cache; None: there is no cache.
       rotary_BTR: cosines and sines of the positions; None: they are not rotary.
       row_ids_B: from which the dropout noise of each row comes; None: its place in the batch.
-      shared_BT: nonzero where all later segments of the row see a token too, as the texts that
-        continue one prompt see it; None: nowhere.
+      seen_until_BT: the last segment that sees a token, where those after its own do: texts that
+        continue one prompt are numbered after it, one that continues them after these. None: no
+        segment sees another.
     """
 
     positions_BT: jax.Array
@@ -48,7 +49,7 @@ class Segments(NamedTuple):
     cache_start_B: jax.Array | None = None
     rotary_BTR: tuple[jax.Array, jax.Array] | None = None
     row_ids_B: jax.Array | None = None
-    shared_BT: jax.Array | None = None
+    seen_until_BT: jax.Array | None = None
 
 
 def attention_mask(
@@ -68,11 +69,11 @@ def attention_mask(
       keys: places of the keys; all by default.
     """
     order_1T = jnp.arange(segments.positions_BT.shape[1])[None, :]
-    if segments.shared_BT is None:
+    if segments.seen_until_BT is None:
         mask_BTS = _is_before(order_1T[:, queries], order_1T[:, keys], sliding_window)
     else:
         mask_BTS = _is_before(order_1T[:, queries], order_1T[:, keys], None)
-        # From a shared token to a later segment, distance is one of positions, not of places.
+        # From a token to a later segment, distance is one of positions, not of places.
         places_BT = segments.positions_BT
         mask_BTS &= _is_before(places_BT[:, queries], places_BT[:, keys], sliding_window)
     if segments.bidirectional_BT is not None:
@@ -81,10 +82,12 @@ def attention_mask(
     if segments.segment_ids_BT is not None:
         ids_BT = segments.segment_ids_BT
         # Padding (id 0) sees padding alone, so its rows stay finite and touch nothing real.
-        is_seen_BTS = ids_BT[:, queries, None] == ids_BT[:, None, keys]
-        if segments.shared_BT is not None:
-            is_shared_BS = segments.shared_BT[:, keys].astype(bool)
-            is_seen_BTS |= is_shared_BS[:, None] & (ids_BT[:, queries, None] > 0)
+        if segments.seen_until_BT is None:
+            is_seen_BTS = ids_BT[:, queries, None] == ids_BT[:, None, keys]
+        else:
+            until_BS = segments.seen_until_BT[:, keys]
+            is_seen_BTS = ids_BT[:, queries, None] >= ids_BT[:, None, keys]
+            is_seen_BTS &= ids_BT[:, queries, None] <= until_BS[:, None]
         mask_BTS = mask_BTS & is_seen_BTS
     return mask_BTS[:, None]
 
@@ -210,7 +213,7 @@ def _keys_seen(
     """The places of the keys that some of these queries may see."""
     if segments.bidirectional_BT is not None:
         return slice(0, length)
-    if segments.shared_BT is not None:
+    if segments.seen_until_BT is not None:
         return slice(0, queries.stop)
     first = 0 if sliding_window is None else max(0, queries.start - sliding_window + 1)
     return slice(first, queries.stop)

@@ -92,7 +92,7 @@ class Decoder(nn.Module):
         decoder_causal_attention: jax.Array | None = None,
         *,
         decoder_row_ids: jax.Array | None = None,
-        decoder_shared: jax.Array | None = None,
+        decoder_seen_until: jax.Array | None = None,
         enable_dropout: bool = True,
         decode: bool = False,
         max_decode_length: int | None = None,
@@ -111,7 +111,8 @@ class Decoder(nn.Module):
           decoder_positions: int32 [B, T] within each segment; 0..T-1 by default.
           decoder_causal_attention: [B, T], nonzero where the text is seen both ways.
           decoder_row_ids: int32 [B], what tells the rows' dropout noise apart; by default 0..B-1.
-          decoder_shared: [B, T], nonzero where later segments see a token too, as options a prompt.
+          decoder_seen_until: int32 [B, T], the last segment that sees a token, where not its own
+            alone does, as options see their prompt; see `attention.Segments`.
           enable_dropout: needs a "dropout" rng where the rate is above 0.
           decode: append the T tokens of each row (usually one) at the row's own cache index.
             The first call with a mutable `cache` and none given makes the cache, of length T.
@@ -138,7 +139,7 @@ class Decoder(nn.Module):
             start_B,
             self._rotary(positions_BT),
             decoder_row_ids,
-            decoder_shared,
+            decoder_seen_until,
         )
         flags = {"deterministic": not enable_dropout, "decode": decode, "prefill": bool(prefill)}
         return self._logits(decoder_input_tokens, segments, flags)

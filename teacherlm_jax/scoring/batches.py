@@ -1,9 +1,9 @@
-"""Which questions run together, and in rows of which size: few sizes, and little padding.
+"""Which rows run together, and in which size: few sizes, and little padding.
 
-Every size is a program to compile. So sizes are fitted to the questions: for so many of them, those
-with the least padding.
+Every size is a program to compile. So sizes are fitted to the rows: for so many of them, those with
+the least padding.
 
-Shape legend: N questions, U different values.
+Shape legend: N rows, U different values.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ from teacherlm_jax.scoring.likelihood import RowSize
 # Lengths are rounded up to whole multiples: hardware pads to such anyway, and sizes that nearly
 # agree become one.
 _MULTIPLE = 8
-_MOST_LENGTHS, _MOST_PLACES = 4, 3
+_MOST_LENGTHS, MOST_PLACES = 4, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Questions that run together.
+    """Rows that run together.
 
     Attributes:
       numbers: which, at most the batch size.
-      size: of each row.
+      size: of each.
     """
 
     numbers: tuple[int, ...]
@@ -35,20 +35,24 @@ class Batch:
 
 
 def plan(
-    sizes: Sequence[RowSize], batch_size: int, buckets: Sequence[int] | None = None
+    sizes: Sequence[RowSize],
+    batch_size: int,
+    buckets: Sequence[int] | None = None,
+    most_places: int = MOST_PLACES,
 ) -> list[Batch]:
-    """Cuts questions into batches, those with the most predictions and the longest first.
+    """Cuts rows into batches, those with the most predictions and the longest first.
 
     Questions whose options are single tokens need one prediction, and are kept apart; but what is
     left of others' last batch is filled with them, rather than with nothing.
 
     Args:
-      sizes: of the questions' rows.
+      sizes: of the rows.
       batch_size: rows of a batch.
-      buckets: lengths that rows may have, rising; None: fitted to the questions.
+      buckets: lengths that rows may have, rising; None: fitted to the rows.
+      most_places: different numbers of predictions above 1.
 
     Returns:
-      The batches; every question stands in exactly one.
+      The batches; every row stands in exactly one.
     """
     if not sizes:
         return []
@@ -56,7 +60,7 @@ def plan(
     places_N = np.array([size.places for size in sizes], np.int64)
     lengths_N = np.array([size.positions for size in sizes], np.int64)
     edges = [0, *fitted_buckets(places_N[places_N == 1], 1, 1)]
-    edges += fitted_buckets(places_N[places_N > 1], _MOST_PLACES, 1)
+    edges += fitted_buckets(places_N[places_N > 1], most_places, 1)
     # Longest first: what does not fit in memory fails at once.
     order_N = np.argsort(-lengths_N, kind="stable")
     is_left_N = np.ones(len(sizes), bool)
@@ -74,6 +78,18 @@ def plan(
             is_left_N[chosen] = False
             batches.append(Batch(tuple(chosen.tolist()), RowSize(length, high, options)))
     return batches
+
+
+def evenly(rows: int, most: int, shards: int) -> int:
+    """Rows of a batch where there are as few batches as can be, none emptier than it must be.
+
+    Args:
+      rows: how many there are, at least 1.
+      most: of a batch on each shard.
+      shards: over which a batch is spread.
+    """
+    count = -(-rows // (most * shards))
+    return shards * -(-rows // (count * shards))
 
 
 def fitted_buckets(values_N: np.ndarray, most: int, multiple: int) -> list[int]:

@@ -1,11 +1,13 @@
 """Log-likelihood of options after a prompt, as a pure function.
 
-A question is one row: its prompt, then its options side by side, each a segment of its own that
-sees the prompt and itself, with positions that go on from the prompt's. So one forward pass serves
-all options, however many and however long, and logits are computed at the positions that count and
-nowhere else: options of one token, such as letters, need those of the prompt's last token alone.
+A row holds a prompt, then its options side by side, each a segment of its own that sees the prompt
+and itself, with positions that go on from the prompt's. So one forward pass serves all options,
+however many and however long, and logits are computed at the positions that count and nowhere else:
+options of one token, such as letters, need those of the prompt's last token alone. Questions whose
+prompts begin alike, as with the same few-shot examples, can stand in one row: what they share once,
+then each with its options.
 
-Shape legend: B rows (questions), T positions, P positions whose predictions are read, C of them in
+Shape legend: B rows, T positions, P positions whose predictions are read, C of them in
 a chunk, K scored tokens, O options, D width of what logits are a projection of, V vocabulary.
 """
 
@@ -23,28 +25,30 @@ from teacherlm_jax.scoring.split import Split
 
 Array = jax.Array | np.ndarray
 
-# The prompt's segment; options are 2, 3, ...
-PROMPT = 1
+# Segments are numbered as they come: what all see first, then each question before its options.
+_SEEN_BY_ALL = np.iinfo(np.int32).max
 
 # Logits that exist at a time on one device.
 CHUNK_LOGITS = 2**26
 
 
 class Rows(NamedTuple):
-    """A batch of questions; what is padding has segment 0 and option -1.
+    """A batch of rows; what is padding has segment 0 and option -1.
 
     Attributes:
       tokens_BT: int32.
       segment_ids_BT: int32.
+      seen_until_BT: int32, the last segment that sees each token.
       positions_BT: int32, within the question.
       places_BP: int32, where predictions are read.
       scored_BK: int32, the tokens whose likelihood is asked for.
       read_at_BK: int32, which of the P predictions each of them is compared with.
-      option_of_BK: int32, the option each of them belongs to.
+      option_of_BK: int32, the option each of them belongs to, of all of the row's.
     """
 
     tokens_BT: Array
     segment_ids_BT: Array
+    seen_until_BT: Array
     positions_BT: Array
     places_BP: Array
     scored_BK: Array
@@ -70,7 +74,7 @@ class RowSize(NamedTuple):
     Attributes:
       positions: T.
       places: P.
-      options: O.
+      options: O, of all its questions.
     """
 
     positions: int
@@ -79,53 +83,103 @@ class RowSize(NamedTuple):
 
     @property
     def scored(self) -> int:
-        """K: the first token of every option is read at the prompt's end, the others each at one.
+        """K: the first token of every option is read at its prompt's end, the others each at one.
 
         Enough for rows with fewer options and more places, too.
         """
         return self.places - 1 + self.options
 
 
-def row_size(question: Split) -> RowSize:
-    """The size of a question's row: the last token of an option predicts nothing."""
-    continued = sum(len(option) - 1 for option in question.options)
-    return RowSize(len(question.context) + continued, 1 + continued, len(question.options))
+class Row(NamedTuple):
+    """Questions in one row.
+
+    Attributes:
+      questions: one, or several whose contexts begin alike.
+      shared: tokens with which all their contexts begin: of one alone, all that it has.
+    """
+
+    questions: tuple[Split, ...]
+    shared: int
+
+    @property
+    def size(self) -> RowSize:
+        """What it needs: the last token of an option predicts nothing."""
+        own = sum(len(question.context) - self.shared for question in self.questions)
+        options = [option for question in self.questions for option in question.options]
+        continued = sum(len(option) - 1 for option in options)
+        return RowSize(self.shared + own + continued, len(self.questions) + continued, len(options))
 
 
-def make_rows(questions: Sequence[Split], batch_size: int, size: RowSize) -> Rows:
-    """Questions as arrays.
+def row_of(question: Split) -> Row:
+    """The row of a question alone."""
+    return Row((question,), len(question.context))
+
+
+def make_rows(rows: Sequence[Row], batch_size: int, size: RowSize) -> Rows:
+    """Rows as arrays.
 
     Args:
-      questions: at most `batch_size`, none larger than `size` in anything.
+      rows: at most `batch_size`, none larger than `size` in anything.
       batch_size: B.
       size: of the rows.
     """
-    shapes = [size.positions] * 3 + [size.places] + [size.scored] * 3
-    rows = Rows(*(np.zeros((batch_size, width), np.int32) for width in shapes))
-    rows.option_of_BK[...] = -1
-    for b, question in enumerate(questions):
-        context = len(question.context)
-        rows.tokens_BT[b, :context] = question.context
-        rows.segment_ids_BT[b, :context] = PROMPT
-        rows.positions_BT[b, :context] = np.arange(context)
-        rows.places_BP[b, 0] = context - 1
-        end, place, scored = context, 1, 0
-        for number, option in enumerate(question.options):
+    shapes = [size.positions] * 4 + [size.places] + [size.scored] * 3
+    arrays = Rows(*(np.zeros((batch_size, width), np.int32) for width in shapes))
+    arrays.option_of_BK[...] = -1
+    for b, row in enumerate(rows):
+        _Writer(Rows(*(array[b] for array in arrays))).write(row)
+    return arrays
+
+
+class _Writer:
+    """Writes a row from left to right."""
+
+    def __init__(self, arrays: Rows):
+        self._arrays = arrays
+        self._end, self._segment, self._place, self._scored, self._option = 0, 0, 0, 0, 0
+
+    def write(self, row: Row) -> None:
+        self._tokens(row.questions[0].context[: row.shared], 0, _SEEN_BY_ALL)
+        shared_end = self._end
+        for question in row.questions:
+            own = question.context[row.shared :]
+            continued = sum(len(option) > 1 for option in question.options)
+            self._tokens(own, row.shared, self._segment + 1 + continued)
+            prompt_end = (self._end if own else shared_end) - 1
+            self._options(question.options, len(question.context), prompt_end)
+
+    def _tokens(self, tokens: Sequence[int], position: int, seen_until: int) -> None:
+        """A segment, if there is anything in it."""
+        if not tokens:
+            return
+        self._segment += 1
+        own = slice(self._end, self._end + len(tokens))
+        self._arrays.tokens_BT[own] = tokens
+        self._arrays.segment_ids_BT[own] = self._segment
+        self._arrays.seen_until_BT[own] = seen_until
+        self._arrays.positions_BT[own] = position + np.arange(len(tokens))
+        self._end = own.stop
+
+    def _options(self, options: Sequence[Sequence[int]], position: int, prompt_end: int) -> None:
+        """The options of a question, which all begin with what the prompt's end predicts."""
+        arrays, first = self._arrays, self._place
+        arrays.places_BP[first] = prompt_end
+        self._place += 1
+        for option in options:
             more = len(option) - 1
-            rows.tokens_BT[b, end : end + more] = option[:-1]
-            rows.segment_ids_BT[b, end : end + more] = PROMPT + 1 + number
-            rows.positions_BT[b, end : end + more] = context + np.arange(more)
-            rows.places_BP[b, place : place + more] = end + np.arange(more)
+            place, scored = self._place, self._scored
+            arrays.places_BP[place : place + more] = self._end + np.arange(more)
+            self._tokens(option[:-1], position, self._segment + 1)
             own = slice(scored, scored + more + 1)
-            rows.scored_BK[b, own] = option
-            rows.read_at_BK[b, own] = [0, *range(place, place + more)]
-            rows.option_of_BK[b, own] = number
-            end, place, scored = end + more, place + more, own.stop
-    return rows
+            arrays.scored_BK[own] = option
+            arrays.read_at_BK[own] = [first, *range(place, place + more)]
+            arrays.option_of_BK[own] = self._option
+            self._place, self._scored = place + more, own.stop
+            self._option += 1
 
 
 def score(params: Any, model: Decoder, rows: Rows, options: int) -> OptionScores:
-    """Scores all options of a batch of questions in one forward pass.
+    """Scores all options of a batch in one forward pass.
 
     Args:
       params: the model's parameters.
@@ -133,14 +187,14 @@ def score(params: Any, model: Decoder, rows: Rows, options: int) -> OptionScores
       rows: the batch.
       options: O.
     """
-    # Where the prompt is all that a row holds, nothing but padding comes after it.
+    # Where one prompt is all that a row holds, nothing but padding comes after it.
     is_prompt_alone = rows.places_BP.shape[1] == 1
     hidden_BTD = model.clone(return_hidden=True).apply(
         {"params": params},
         rows.tokens_BT,
         decoder_segment_ids=None if is_prompt_alone else rows.segment_ids_BT,
         decoder_positions=rows.positions_BT,
-        decoder_shared=None if is_prompt_alone else rows.segment_ids_BT == PROMPT,
+        decoder_seen_until=None if is_prompt_alone else rows.seen_until_BT,
         enable_dropout=False,
     )
     hidden_BPD = jnp.take_along_axis(hidden_BTD, jnp.asarray(rows.places_BP)[..., None], axis=1)

@@ -1,6 +1,6 @@
 """Rank classification: the option with the highest log-likelihood is the prediction.
 
-Shape legend: S parameter sets, B questions, O options.
+Shape legend: S parameter sets, B rows, N questions, O options.
 """
 
 import collections
@@ -18,7 +18,7 @@ from teacherlm_jax.metrics.finite import NonFiniteError
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import rules as rules_lib
-from teacherlm_jax.scoring import batches, likelihood, split
+from teacherlm_jax.scoring import batches, likelihood, sharing, split
 from teacherlm_jax.scoring.scores import (
     OptionRow,
     Question,
@@ -35,6 +35,8 @@ _WITHOUT_PROMPT = "options after the unconditional prompt"
 _TOGETHER = 8
 
 Progress = Callable[[int, int], None]
+# A row, and the numbers of the questions in it.
+_Asked = tuple[tuple[int, ...], likelihood.Row]
 
 
 @functools.lru_cache(maxsize=32)
@@ -55,8 +57,9 @@ def _function(model: Decoder, stacked: bool, placement: Placement) -> Callable[.
 class Scorer:
     """Scores the options of questions under a model.
 
-    Every question costs one forward pass: see `likelihood`. Row sizes are fitted to the questions,
-    few of them, each compiled once: see `batches`.
+    Every question costs one forward pass: see `likelihood`; those whose prompts begin alike share
+    one: see `sharing`. Row sizes are fitted to the questions, few of them, each compiled once: see
+    `batches`.
     """
 
     def __init__(
@@ -74,7 +77,8 @@ class Scorer:
         Args:
           model: the decoder.
           policy: how options are scored.
-          batch_size: questions that run together.
+          batch_size: questions that run together; where some share rows, as many positions as of
+            so many alone.
           buckets: row lengths to which batches are padded, where they are to be the same for all
             data; a row holds the prompt and the options but for their last tokens. By default
             fitted to the questions.
@@ -176,12 +180,12 @@ class Scorer:
         splits = [self.cut(question) for question in questions]
         unconditional = self._unconditional(params, splits, stacked)
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for numbers, values_SBO, greedy_SBO in self.run(params, splits, stacked=stacked):
+        for numbers, values_SNO, greedy_SNO in self.run(params, splits, stacked=stacked):
             for index, number in enumerate(numbers):
                 count = len(splits[number].options)
-                values_SO = values_SBO[:, index, :count]
+                values_SO = values_SNO[:, index, :count]
                 check_finite(f"question {questions[number].question_id!r}", values_SO)
-                found[number] = values_SO, greedy_SBO[:, index, :count]
+                found[number] = values_SO, greedy_SNO[:, index, :count]
             if progress is not None:
                 progress(len(found), len(questions))
         sets = jax.tree.leaves(params)[0].shape[0] if stacked else 1
@@ -241,10 +245,10 @@ class Scorer:
             return None
         asked = self.without_prompt([option for one in splits for option in one.options])
         known: list[dict[tuple[int, ...], float]] = []
-        for numbers, values_SBO, _ in self.run(params, asked, stacked=stacked):
-            known = known or [{} for _ in values_SBO]
-            for values_BO, of_option in zip(values_SBO, known):
-                for number, values_O in zip(numbers, values_BO):
+        for numbers, values_SNO, _ in self.run(params, asked, stacked=stacked):
+            known = known or [{} for _ in values_SNO]
+            for values_NO, of_option in zip(values_SNO, known):
+                for number, values_O in zip(numbers, values_NO):
                     of_option.update(zip(asked[number].options, values_O.tolist()))
         return [
             [tuple(of_option[option] for option in question.options) for question in splits]
@@ -266,7 +270,7 @@ class Scorer:
             truncation=self.policy.truncation,
             where=where,
         )
-        positions = likelihood.row_size(result).positions
+        positions = likelihood.row_of(result).size.positions
         if self._buckets is not None and positions > self._buckets[-1]:
             raise ValueError(
                 f"{where}: its prompt and options need {positions} positions, which do not fit the "
@@ -300,32 +304,78 @@ class Scorer:
           stacked: whether parameters have a leading axis.
 
         Yields:
-          The numbers of a batch, and their log-likelihoods and greediness [S, B, O].
+          Numbers of questions that ran together, and their log-likelihoods and greediness
+          [S, N, O].
         """
-        pending: collections.deque[tuple[tuple[int, ...], likelihood.OptionScores]]
+        pending: collections.deque[tuple[list[_Asked], likelihood.OptionScores]]
         pending = collections.deque()
+        known = frozenset(known)
         function = _function(self._model, stacked, self._placement)
 
         def fetch() -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
-            numbers, values = pending.popleft()
+            asked, values = pending.popleft()
             arrays = (np.asarray(array) for array in jax.device_get(values))
             values_SBO, greedy_SBO = (array if stacked else array[None] for array in arrays)
-            return numbers, values_SBO, greedy_SBO
+            return _of_questions(asked, known, values_SBO, greedy_SBO)
 
-        sizes = [likelihood.row_size(question) for question in splits]
-        for batch in batches.plan(sizes, self._batch_size, self._buckets):
-            chosen = tuple(number for number in batch.numbers if number not in known)
-            if not chosen:
+        for asked, size, row_count in self._batches(splits):
+            # A row is run as a whole or not at all: what is left would come out otherwise rounded.
+            asked = [(numbers, row) for numbers, row in asked if not known.issuperset(numbers)]
+            if not asked:
                 continue
-            own = [splits[number] for number in chosen]
-            rows = likelihood.make_rows(own, self._batch_size, batch.size)
+            rows = likelihood.make_rows([row for _, row in asked], row_count, size)
             with self._compilations.watch(), self._placement.activate():
-                values = function(params, self._placement.put_batch(rows), batch.size.options)
-            pending.append((chosen, values))
+                values = function(params, self._placement.put_batch(rows), size.options)
+            pending.append((asked, values))
             if len(pending) > _IN_FLIGHT:
                 yield fetch()
         while pending:
             yield fetch()
+
+    def _batches(
+        self, splits: Sequence[split.Split]
+    ) -> Iterator[tuple[list[_Asked], likelihood.RowSize, int]]:
+        """Batches of rows, the size of these, and how many there may be: questions alone first."""
+        own = self._batch_size // self._placement.shards
+        longest = None if self._buckets is None else self._buckets[-1]
+        asked = sharing.rows(splits, own, longest)
+        for is_shared in (False, True):
+            part = [one for one in asked if (len(one[0]) > 1) == is_shared]
+            sizes = [row.size for _, row in part]
+            row_count, most_places = self._batch_size, batches.MOST_PLACES
+            if is_shared and part:
+                # As many positions in a batch as of questions alone.
+                alone = max(likelihood.row_of(q).size.positions for _, row in part for q in row[0])
+                most = max(size.positions for size in sizes)
+                row_count = batches.evenly(
+                    len(part), max(1, own * alone // most), self._placement.shards
+                )
+                # Predictions cost little beside so many positions, and each size a program.
+                most_places = 1
+            for batch in batches.plan(sizes, row_count, self._buckets, most_places):
+                yield [part[number] for number in batch.numbers], batch.size, row_count
+
+
+def _of_questions(
+    asked: Sequence[_Asked], known: Collection[int], values_SBO: np.ndarray, greedy_SBO: np.ndarray
+) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
+    """Numbers of the rows' questions but for known ones, and what was found for each [S, N, O]."""
+    found = []
+    for b, (numbers, row) in enumerate(asked):
+        first = 0
+        for number, question in zip(numbers, row.questions):
+            found.append((number, b, slice(first, first + len(question.options))))
+            first += len(question.options)
+    found = [one for one in found if one[0] not in known]
+    most = max(own.stop - own.start for _, _, own in found)
+
+    def of_each(values_SBO: np.ndarray) -> np.ndarray:
+        values_SNO = np.zeros((len(values_SBO), len(found), most), values_SBO.dtype)
+        for n, (_, b, own) in enumerate(found):
+            values_SNO[:, n, : own.stop - own.start] = values_SBO[:, b, own]
+        return values_SNO
+
+    return tuple(number for number, _, _ in found), of_each(values_SBO), of_each(greedy_SBO)
 
 
 def check_finite(where: str, values_SO: np.ndarray) -> None:

@@ -236,10 +236,10 @@ class _State:
         known = frozenset(n for n, row in enumerate(rows) if self.known.keys() >= set(row.keys))
         done = 0
         try:
-            for numbers, values_SBO, greedy_SBO in scorer.run(
+            for numbers, values_SNO, greedy_SNO in scorer.run(
                 params, [row.cut for row in rows], known=known
             ):
-                for number, values_O, greedy_O in zip(numbers, values_SBO[0], greedy_SBO[0]):
+                for number, values_O, greedy_O in zip(numbers, values_SNO[0], greedy_SNO[0]):
                     self._take(rows[number], values_O, greedy_O)
                 done += len(numbers)
                 self._write_if_due()

@@ -11,11 +11,13 @@ measured; what that takes stands beside. On a machine without a GPU: 40M paramet
 vocabularies of 4,096 and 250,880, float32; with one that both jax and torch see: BLOOM-1.1B in
 bfloat16.
 
+`--form five_shot` measures letters after five solved examples, the same for all questions.
 `--questions FILE.jsonl` (question, choices) replaces the made-up ones.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import logging
 import random
@@ -83,6 +85,21 @@ def letters(question: str, choices: Sequence[str]) -> Text:
 def full(question: str, choices: Sequence[str]) -> Text:
     """Full option texts."""
     return Text(f"Q: {question} A: The answer is", tuple(f" {choice}" for choice in choices))
+
+
+def five_shot(question: str, choices: Sequence[str]) -> Text:
+    """As `letters`, after the same five solved examples as every other question."""
+    asked = letters(question, choices)
+    return Text(f"{_solved()} {asked.prompt}", asked.options)
+
+
+@functools.cache
+def _solved() -> str:
+    solved = [letters(*one) for one in made_up(10_000)[-5:]]  # None that is asked.
+    return " ".join(f"{one.prompt}{one.options[number]})." for number, one in enumerate(solved))
+
+
+FORMS = {form.__name__: form for form in (letters, full, five_shot)}
 
 
 def tokenizer_of(texts: Sequence[str]) -> Any:
@@ -180,7 +197,7 @@ def compare(
     model = model.to(device=side_by_side.torch_device(), dtype=getattr(torch, dtype)).eval()
     tokenizer = tokenizer_of([letters(*question).prompt for question in questions])
     print(f"\n{name}: vocabulary {SHAPES[name].vocab:,}, {dtype}, {len(questions)} questions")
-    for form in (letters, full):
+    for form in (FORMS[one] for one in arguments.form or ("letters", "full")):
         texts = [form(*question) for question in questions]
         scorer = Scorer(
             Decoder(config), ScoringPolicy(max_length=1024), batch_size=arguments.batch_size
@@ -219,6 +236,7 @@ def main() -> None:
     parser.add_argument(
         "--dtype", choices=side_by_side.TOLERANCE, default="bfloat16" if gpu else "float32"
     )
+    parser.add_argument("--form", choices=FORMS, action="append", help="may be given repeatedly")
     parser.add_argument("--questions", help="JSONL with question and choices")
     parser.add_argument("--count", type=int, default=2048 if gpu else 128)
     parser.add_argument("--batch_size", type=int, default=256 if gpu else 32)

@@ -279,7 +279,7 @@ def test_the_call_is_that_of_t5x():
         "decoder_causal_attention",
     ]
     assert by_name.pop("decoder_row_ids") is None  # Ours, for a train step's microbatches.
-    assert by_name.pop("decoder_shared") is None  # Ours, for the options of a question.
+    assert by_name.pop("decoder_seen_until") is None  # Ours, for the options of a question.
     assert by_name == {
         "enable_dropout": True,
         "decode": False,

@@ -56,3 +56,13 @@ def test_every_question_stands_in_one_batch_that_holds_it_and_sizes_are_few():
 def test_given_buckets_are_kept_to():
     sizes = [RowSize(5, 1, 2), RowSize(9, 1, 2), RowSize(17, 3, 2)]
     assert {batch.size.positions for batch in batches.plan(sizes, 2, (12, 24))} == {12, 24}
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "shards", "expected"),
+    [(5, 24, 1, 5), (25, 24, 1, 13), (48, 24, 1, 24), (5, 3, 4, 8), (1, 8, 8, 8), (100, 8, 8, 56)],
+)
+def test_batches_are_few_and_evenly_filled(rows, most, shards, expected):
+    found = batches.evenly(rows, most, shards)
+    assert found == expected and found % shards == 0 and found <= most * shards
+    assert -(-rows // found) == -(-rows // (most * shards))

@@ -28,11 +28,11 @@ def questions(longest_option, count=7, seed=1):
 
 def scored(model, params, asked, fillers=1, more=0):
     """Scores with padding of every kind."""
-    sizes = [likelihood.row_size(question) for question in asked]
+    sizes = [likelihood.row_of(question).size for question in asked]
     size = likelihood.RowSize(*(max(column) + more for column in zip(*sizes)))
     if not more:
         size = size._replace(places=max(row.places for row in sizes))
-    rows = likelihood.make_rows(asked, len(asked) + fillers, size)
+    rows = likelihood.make_rows([*map(likelihood.row_of, asked)], len(asked) + fillers, size)
     found = _jitted(model, size.options)(params, rows)
     return jax.tree.map(np.asarray, found)
 
@@ -91,7 +91,7 @@ def test_a_sliding_window_reaches_from_an_option_over_the_other_options_into_the
 def test_single_tokens_need_one_prediction_and_match_the_general_way():
     model, params = tiny.make()
     asked = questions(1)
-    assert {likelihood.row_size(question).places for question in asked} == {1}
+    assert {likelihood.row_of(question).size.places for question in asked} == {1}
     found = scored(model, params, asked)
     check(found, model, params, asked)
     general = scored(model, params, asked, more=3)
@@ -123,6 +123,53 @@ def test_chunks_of_predictions_change_nothing(monkeypatch):
     _jitted.cache_clear()
 
 
+def together(longest_option):
+    """Rows of several questions; of one of them all is shared, and one row holds a lone one."""
+    rng = np.random.default_rng(8)
+    shared = rng.integers(0, tiny.VALID_VOCAB_SIZE, 9).tolist()
+    alone, *others = questions(longest_option, count=6, seed=9)
+    own = [[], *(list(other.context) for other in others)]
+    asked = [split.split_question([*shared, *o], q.options) for o, q in zip(own, [alone, *others])]
+    rows = [likelihood.Row(tuple(part), 9) for part in (asked[:1] * 2, asked[1:3], asked[2:])]
+    return [*rows, likelihood.row_of(alone)]
+
+
+@pytest.mark.parametrize("longest_option", [1, 5])
+@pytest.mark.parametrize("family", [None, "opt_350m", "llama", "mistral", "neox"])
+def test_questions_in_one_row_match_whole_forward_passes(family, longest_option):
+    model, params = tiny.make() if family is None else tiny.of_family(family)
+    rows = together(longest_option)
+    size = likelihood.RowSize(*(max(column) + 1 for column in zip(*(row.size for row in rows))))
+    arrays = likelihood.make_rows(rows, len(rows) + 1, size)
+    found = jax.tree.map(np.asarray, _jitted(model, size.options)(params, arrays))
+    for b, row in enumerate(rows):
+        options = [(one.context, option) for one in row.questions for option in one.options]
+        for number, (context, option) in enumerate(options):
+            value, is_greedy = by_whole_forward_passes(model, params, context, option)
+            np.testing.assert_allclose(
+                found.log_likelihoods_BO[b, number], value, rtol=1e-5, atol=1e-5
+            )
+            assert found.is_greedy_BO[b, number] == is_greedy
+        assert (found.log_likelihoods_BO[b, len(options) :] == 0).all()
+
+
+def test_a_question_sees_nothing_of_another_in_its_row():
+    model, params = tiny.make()
+    shared, options = [5, 6, 7, 0], [[1, 2, 3], [9, 8]]
+
+    def scores(first, of_first):
+        asked = [split.split_question([*shared, *first], of_first)]
+        asked.append(split.split_question([*shared, 11, 12], options))
+        row = likelihood.Row(tuple(asked), len(shared))
+        arrays = likelihood.make_rows([row], 1, row.size)
+        return np.asarray(_jitted(model, row.size.options)(params, arrays).log_likelihoods_BO[0])
+
+    usual = scores([3, 4], options)
+    for changed in (scores([3, 40], options), scores([3, 4], [[1, 40, 3], [9, 8]])):
+        np.testing.assert_array_equal(changed[2:], usual[2:])
+        assert changed[0] != usual[0]
+
+
 def test_an_option_sees_nothing_of_another():
     model, params = tiny.make()
     prompt, first, second = [5, 6, 7, 0], [1, 2, 3], [9, 8]
@@ -139,9 +186,9 @@ def test_stacked_parameters_score_as_each_alone():
     other = tiny.make(seed=1)[1]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, other)
     asked = questions(3)
-    sizes = [likelihood.row_size(question) for question in asked]
+    sizes = [likelihood.row_of(question).size for question in asked]
     size = likelihood.RowSize(*(max(column) for column in zip(*sizes)))
-    rows = likelihood.make_rows(asked, len(asked), size)
+    rows = likelihood.make_rows([*map(likelihood.row_of, asked)], len(asked), size)
     function = lambda p: likelihood.score(p, model, rows, size.options).log_likelihoods_BO  # noqa: E731
     together = jax.jit(jax.vmap(function))(stacked)
     for which, alone in enumerate((params, other)):

@@ -107,6 +107,41 @@ def test_single_tokens_cost_one_row_a_question():
     assert seen == [(8, 16), (16, 16)]
 
 
+def few_shot(single, count=12):
+    """Questions after one of two beginnings, in turn; one without."""
+    rng = np.random.default_rng(5)
+    examples = [rng.integers(0, tiny.VALID_VOCAB_SIZE, 33).tolist() for _ in range(2)]
+    return [
+        Question(one.question_id, [*examples[n % 2], *one.prompt_tokens][: 45 - n], one.options)
+        if n
+        else one
+        for n, one in enumerate(questions(single, count))
+    ]
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["letters", "texts"])
+def test_questions_that_share_examples_run_together_and_score_as_alone(single):
+    asked, policy, params = few_shot(single), ScoringPolicy(max_length=50), tiny.make()[1]
+    alone = score(asked, policy, batch_size=1, buckets=None)
+    for batch_size, order in ((3, 1), (16, -1)):
+        found = score(asked[::order], policy, batch_size=batch_size, buckets=None)[::order]
+        assert told(found) == told(alone)
+        for one, two in zip(found, alone):
+            np.testing.assert_allclose(one.log_likelihoods, two.log_likelihoods, atol=2e-5)
+            assert one.is_greedy == two.is_greedy
+    own = scorer(policy, batch_size=16, buckets=None)
+    splits = [own.cut(question) for question in asked]
+    batches = {numbers: values_SNO for numbers, values_SNO, _ in own.run(params, splits)}
+    assert sorted(map(len, batches)) == [1, 11]
+    # Of a run that is gone on with, the rest comes out the same to the last bit.
+    (rest,) = own.run(params, splits, known=(0, 3, 5))
+    (whole,) = [numbers for numbers in batches if len(numbers) > 1]
+    assert set(rest[0]) == set(whole) - {3, 5}
+    places = [whole.index(number) for number in rest[0]]
+    count = rest[1].shape[2]
+    np.testing.assert_array_equal(batches[whole][:, places, :count], rest[1])
+
+
 def test_flat_rows_score_as_their_questions_in_any_order():
     asked = [*questions(True, 4), *questions(False, 0)]
     rows = [
