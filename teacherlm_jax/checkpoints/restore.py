@@ -18,6 +18,8 @@ Tree = Any
 
 # Of a checkpoint's metadata: path -> type, where parameters are not all of the model's.
 PARAMETER_TYPES = "parameter_types"
+# Of a checkpoint's metadata: what names the vocabulary that it was trained with.
+VOCABULARY = "vocabulary"
 
 # Types and memory may change from run to run; shapes and functions may not.
 _FREE = frozenset({"dtype", "param_dtype", "remat_policy", "dropout_rate", "embedding_init_scale"})
@@ -58,6 +60,19 @@ def saved_model(checkpoint_dir: epath.PathLike) -> DecoderConfig:
     checkpoints, step = manager.latest(checkpoint_dir)
     with checkpoints:
         return _model_of(checkpoints.directory / str(step), checkpoints.metadata(step))
+
+
+def saved_vocabulary(checkpoint_dir: epath.PathLike) -> dict[str, Any] | None:
+    """What names the vocabulary of the newest checkpoint in a `checkpoints` folder, if it is kept.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      manager.CheckpointError: its metadata is damaged.
+    """
+    checkpoints, step = manager.latest(checkpoint_dir)
+    with checkpoints:
+        found = checkpoints.metadata(step).get(VOCABULARY)
+    return found if isinstance(found, dict) else None
 
 
 def load(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import collections
 import functools
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import seqio
+
+# Where tokenizers are of one kind they differ early, in what they learned first.
+_NAMED_TOKENS = 1_000
 
 PAD_ID = 0
 EOS_ID = 1
@@ -28,6 +33,23 @@ _SPACING = ((r" ([.,:;?!)])", r"\1"), (r"\( ", "("))
 def prefix_id(vocabulary: seqio.Vocabulary) -> int | None:
     """What a model's texts begin with: its tokenizer's `prefix_id` where it has one, else BOS."""
     return getattr(vocabulary, "prefix_id", vocabulary.bos_id)
+
+
+def identity(vocabulary: seqio.Vocabulary, count: int = _NAMED_TOKENS) -> dict[str, Any]:
+    """Names a vocabulary by its first tokens, as JSON values: one that has more has the same name.
+
+    Args:
+      vocabulary: any of seqio's.
+      count: tokens, at most.
+
+    Returns:
+      {"tokens": how many, "sha256": of what they are}.
+    """
+    count = min(count, int(vocabulary.vocab_size))
+    by_id = getattr(vocabulary, "tokens", None)
+    known: Mapping[int, str] = {} if by_id is None else by_id()
+    tokens = [known.get(n) if known else str(vocabulary.decode([n])) for n in range(count)]
+    return {"tokens": count, "sha256": hashlib.sha256(json.dumps(tokens).encode()).hexdigest()}
 
 
 def encode_many(vocabulary: seqio.Vocabulary, texts: Sequence[str]) -> list[Sequence[int]]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import seqio
 from absl import logging
 from etils import epath
 
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.data import default_vocabulary, pipeline, vocabularies
 from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
 from teacherlm_jax.scoring.scores import ScoringPolicy
+from teacherlm_jax.weights import any_checkpoint, importing
 
 FROM_VOCABULARY = "vocabulary"
 
@@ -64,10 +69,11 @@ def scoring_policy(
 
 
 def check_tokenizer(mixture_or_task_name: str, checkpoint_dir: epath.PathLike) -> None:
-    """Checks a vocabulary against the tokenizer that a public checkpoint has beside it, if any.
+    """Checks a vocabulary against the one of a checkpoint, where that is known.
 
     Vocabularies of one size may give every id to another token: the model would be asked nonsense,
     and the accuracy would be one of chance. Tokens that one of both has more are no difference.
+    Public checkpoints and imports have a tokenizer beside them; those trained here name theirs.
 
     Raises:
       ValueError: an id is another token in them.
@@ -75,10 +81,32 @@ def check_tokenizer(mixture_or_task_name: str, checkpoint_dir: epath.PathLike) -
     vocabulary = pipeline.vocabulary(mixture_or_task_name)
     if isinstance(vocabulary, default_vocabulary.DefaultVocabulary):
         vocabulary = vocabulary.chosen
-    folder = epath.Path(checkpoint_dir)
-    if not isinstance(vocabulary, HuggingFaceVocabulary) or vocabulary.directory == str(folder):
+    folders = [epath.Path(checkpoint_dir)]
+    if not any_checkpoint.is_hugging_face(checkpoint_dir):
+        _check_named(vocabulary, checkpoint_dir)
+        folders.append(any_checkpoint.folder_of(checkpoint_dir).parent / importing.ORIGINALS)
+    if isinstance(vocabulary, HuggingFaceVocabulary):
+        _check_beside(vocabulary, folders)
+
+
+def _check_named(vocabulary: seqio.Vocabulary, checkpoint_dir: epath.PathLike) -> None:
+    """Checks against what a checkpoint that was trained here says."""
+    saved = restore.saved_vocabulary(checkpoint_dir)
+    if saved is None or saved["tokens"] > vocabulary.vocab_size:
         return
-    if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
+    if vocabularies.identity(vocabulary, saved["tokens"]) != saved:
+        raise ValueError(
+            f"{vocabulary!r} is not the vocabulary that {checkpoint_dir} was trained with: their "
+            f"first {saved['tokens']:,} tokens differ. Set TOKENIZER to that one, or give a task "
+            "that has it."
+        )
+
+
+def _check_beside(vocabulary: HuggingFaceVocabulary, folders: Sequence[epath.Path]) -> None:
+    """Checks against the first tokenizer that lies in these folders."""
+    names = ("tokenizer.json", "vocab.json")
+    folder = next((one for one in folders if any((one / n).exists() for n in names)), None)
+    if folder is None or vocabulary.directory == str(folder):
         return
     try:
         its = HuggingFaceVocabulary(folder).tokens()

@@ -111,8 +111,7 @@ class Decoder(nn.Module):
           decoder_positions: int32 [B, T] within each segment; 0..T-1 by default.
           decoder_causal_attention: [B, T], nonzero where the text is seen both ways.
           decoder_row_ids: int32 [B], what tells the rows' dropout noise apart; by default 0..B-1.
-          decoder_seen_until: int32 [B, T], the last segment that sees a token, where not its own
-            alone does, as options see their prompt; see `attention.Segments`.
+          decoder_seen_until: int32 [B, T], the last segment that sees it: `attention.Segments`.
           enable_dropout: needs a "dropout" rng where the rate is above 0.
           decode: append the T tokens of each row (usually one) at the row's own cache index.
             The first call with a mutable `cache` and none given makes the cache, of length T.

@@ -13,7 +13,7 @@ from etils import epath
 from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.data import batches as batches_lib
-from teacherlm_jax.data import claim, ledger, pipeline
+from teacherlm_jax.data import claim, ledger, pipeline, vocabularies
 from teacherlm_jax.data.records import TeacherDataRecord
 from teacherlm_jax.data.whole_numbers import check_whole
 from teacherlm_jax.evaluation import evaluator as evaluator_lib
@@ -256,6 +256,7 @@ def _train(
         policy=students.save_policy,
         metadata={
             "model": dataclasses.asdict(students.model),
+            restore.VOCABULARY: vocabularies.identity(pipeline.vocabulary(data.mixture)),
             "arm": arm,
             "replicas": len(students.seeds),
             "seeds": list(students.seeds),

@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from teacherlm_jax.checkpoints import manager, restore
 from teacherlm_jax.checkpoints import policy as policy_lib
 from teacherlm_jax.checkpoints.fingerprint import digest
-from teacherlm_jax.data import claim, data_setup, ledger, pipeline
+from teacherlm_jax.data import claim, data_setup, ledger, pipeline, vocabularies
 from teacherlm_jax.models.config import DecoderConfig
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.parameters import boxed_params, parameter_count
@@ -315,7 +315,13 @@ def _run_stage(curriculum: Curriculum, pending: _PendingStage, began: float) -> 
         placement=placement,
         directory=epath.Path(curriculum.model_dir) / stage.name,
         policy=curriculum.save_policy,
-        metadata={"model": dataclasses.asdict(curriculum.model), "stage": stage.name},
+        metadata={
+            "model": dataclasses.asdict(curriculum.model),
+            "stage": stage.name,
+            restore.VOCABULARY: vocabularies.identity(
+                pipeline.vocabulary(curriculum.mixture_name(stage))
+            ),
+        },
         watch=curriculum.watch,
         began=began,
         validation=stage_data.validation(stage, pending.data, placement),

@@ -2,7 +2,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from teacherlm_jax.data.vocabularies import WordVocabulary, join_words, split_words
+from teacherlm_jax.data.vocabularies import WordVocabulary, identity, join_words, split_words
 
 TEXT = "Q: which animal has fur? (A) luvik (B) karup A: The answer is (A). Let's think, or not!"
 WORDS = sorted(set(split_words(TEXT)))
@@ -19,6 +19,15 @@ def test_special_ids(vocabulary):
     assert vocabulary.vocab_size == 3 + len(WORDS)
     assert vocabulary.encode(WORDS[0]) == [3]
     assert vocabulary.words == tuple(WORDS)
+
+
+def test_a_vocabulary_is_named_by_its_first_tokens(vocabulary):
+    name = identity(vocabulary)
+    assert name["tokens"] == 3 + len(WORDS)
+    assert identity(WordVocabulary([*WORDS, "more"]), name["tokens"]) == name
+    for other in (WORDS[::-1], WORDS[1:], [*WORDS, "more"]):
+        assert identity(WordVocabulary(other)) != name
+    assert identity(seqio.ByteVocabulary(), 100) == identity(seqio.ByteVocabulary(7), 100)
 
 
 def test_one_token_a_word_or_mark(vocabulary):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from jax import monitoring
 
-from teacherlm_jax.checkpoints import manager
-from teacherlm_jax.data import batches, claim, ledger
+from teacherlm_jax.checkpoints import manager, restore
+from teacherlm_jax.data import batches, claim, ledger, vocabularies
 from teacherlm_jax.evaluation import evaluate
 from teacherlm_jax.students import experiment
 from teacherlm_jax.training import stage_run
@@ -108,6 +108,11 @@ def test_all_arms_start_from_the_same_checkpoint(whole):
         for arm in ARMS
     }
     assert len(digests) == 1
+
+
+def test_students_name_their_vocabulary(whole):
+    names = [restore.saved_vocabulary(folder(whole.settings, arm) / "checkpoints") for arm in ARMS]
+    assert names == [vocabularies.identity(tiny_study.vocabulary())] * len(ARMS)
 
 
 def test_all_arms_take_the_same_steps_on_as_many_rows(whole):

@@ -14,7 +14,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from teacherlm_jax.checkpoints import fingerprint, manager, restore
-from teacherlm_jax.data import pipeline
+from teacherlm_jax.data import pipeline, vocabularies
 from teacherlm_jax.data.claim import ConfigurationMismatchError
 from teacherlm_jax.partitioning.mesh import MeshConfig, make_mesh
 from teacherlm_jax.training import optimizer as optimizer_lib
@@ -111,6 +111,12 @@ def test_the_ledger_says_what_every_stage_left(trained):
     assert ledger["last"]["final"]["loss"] < ledger["first"]["final"]["loss"] - 0.3
 
 
+def test_checkpoints_name_the_vocabulary_of_their_texts(trained):
+    for stage in trained[1].values():
+        name = restore.saved_vocabulary(stage["checkpoint"])
+        assert name == vocabularies.identity(pipeline.vocabulary("teacherlm_test_mixture1"))
+
+
 def test_a_stage_starts_from_the_one_before_or_from_the_one_that_it_names(trained):
     digests = {name: entry["params_digest"] for name, entry in trained[1].items()}
     # The fork repeats the second stage only if it starts where that one did.
@@ -154,7 +160,7 @@ def test_paths_mesh_and_saving_may_change(trained, tmp_path, no_training):
 _KILLS = """
     import json, os, signal, sys, traceback
 
-    from teacherlm_jax.data import pipeline
+    from teacherlm_jax.data import pipeline, vocabularies
     from teacherlm_jax.training import loop, stages
     from tests.data import tiny_tasks
     from tests.training import test_stages
