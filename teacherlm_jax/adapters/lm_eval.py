@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from teacherlm_jax.adapters import model as model_lib
 from teacherlm_jax.adapters import option_rows, until
+from teacherlm_jax.generation import sampling
 from teacherlm_jax.generation.engine import Generator
 from teacherlm_jax.models import parameters
 from teacherlm_jax.models.decoder import Decoder
@@ -254,14 +255,10 @@ class TeacherLM(LM):
         self._scorer.check(rows.questions)
         # Questions of a size together, so that parts need few programs beside those of the whole.
         order = sorted(range(len(rows.questions)), key=lambda number: _cost(rows.questions[number]))
-        size = len(order)
-        if getattr(self.cache_hook, "dbdict", None) is not None:
-            size = _BATCHES_BETWEEN_KEEPING * self.batch_size
         with tqdm(
             total=len(encoded), disable=disable_tqdm, desc="Running loglikelihood requests"
         ) as bar:
-            for start in range(0, len(order), max(size, 1)):
-                part = order[start : start + size]
+            for part in self._parts(order):
                 questions = [rows.questions[number] for number in part]
                 for number, score in zip(
                     part, self._scorer.score(self._opened.params, questions), strict=True
@@ -271,10 +268,20 @@ class TeacherLM(LM):
                         keep(request, answer)
                         bar.update(1)
 
+    def _parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        """All at once; where the harness has a cache, those after which answers are kept."""
+        if getattr(self.cache_hook, "dbdict", None) is None:
+            return [numbers] if numbers else []
+        size = _BATCHES_BETWEEN_KEEPING * self.batch_size
+        return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+
     # Generation
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """What the model writes after each context until one of its stops.
+
+        A cache of the harness knows an answer by its request, of which samples have several: so
+        they are not kept as it goes, and are numbered all at once.
 
         Raises:
           ValueError: a setting of the task's is not known or impossible; nothing has run then.
@@ -296,19 +303,24 @@ class TeacherLM(LM):
         ) as bar:
             for asked, numbers in groups.items():
                 kept = self.max_length - asked.max_new_tokens
-                own = [
-                    (contexts[n], prompts[n][-kept:] or (self._encoder.prefix_id,)) for n in numbers
-                ]
-                written = until.write(
-                    functools.partial(self._generator, asked),
-                    self._opened.tokens,
-                    own,
-                    asked,
-                    bar.update,
-                )
-                for number, text in zip(numbers, written, strict=True):
-                    found[number] = text
-                    self.cache_hook.add_partial("generate_until", requests[number].args, text)
+                prefix = (self._encoder.prefix_id,)
+                own = {n: (contexts[n], prompts[n][-kept:] or prefix) for n in numbers}
+                is_sampled = asked.policy != sampling.Greedy()
+                # The longest first, so that parts need few programs beside those of the whole.
+                numbers.sort(key=lambda number: -len(prompts[number]))
+                for part in [numbers] if is_sampled else self._parts(numbers):
+                    written = until.write(
+                        functools.partial(self._generator, asked),
+                        self._opened.tokens,
+                        [own[number] for number in part],
+                        asked,
+                        bar.update,
+                    )
+                    for number, text in zip(part, written, strict=True):
+                        found[number] = text
+                        if not is_sampled:
+                            args = requests[number].args
+                            self.cache_hook.add_partial("generate_until", args, text)
         return found
 
     def _generator(self, asked: until.Settings, most: int) -> Generator:

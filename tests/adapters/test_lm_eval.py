@@ -189,6 +189,36 @@ def test_the_harness_cache_is_filled_as_it_goes(tmp_path, monkeypatch):
     model.set_cache_hook(type(model.cache_hook)(None))
 
 
+def test_the_harness_cache_gets_texts_as_they_are_written_but_no_samples(tmp_path, monkeypatch):
+    model, calls = ours("llama"), []
+    requests = generation_requests(max_gen_toks=8)
+
+    def write(make_generator, tokens, prompts, asked, progress):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append([text for text, _ in prompts])
+        return [f"after {text}" for text, _ in prompts]
+
+    monkeypatch.setattr(adapter.until, "write", write)
+    monkeypatch.setattr(adapter, "_BATCHES_BETWEEN_KEEPING", 1)
+    monkeypatch.setattr(model, "batch_size", 1)
+    cached = CachingLM(model, str(tmp_path / "cache.db"))
+    with pytest.raises(KeyboardInterrupt):
+        cached.generate_until(requests)
+    # What was written is not written again.
+    assert [len(call) for call in calls] == [1, 1] and len(cached.dbdict) == 2
+    calls.clear()
+    texts = [request.args[0] for request in requests]
+    assert cached.generate_until(requests) == [f"after {text}" for text in texts]
+    assert len(calls) == 1
+    # Samples of a request are several, and the cache would give one for all.
+    calls.clear()
+    sampled = [r for r in generation_requests(max_gen_toks=8, temperature=0.7) for _ in range(2)]
+    model.generate_until(sampled, disable_tqdm=True)
+    assert [len(call) for call in calls] == [6] and len(cached.dbdict) == 3
+    model.set_cache_hook(type(model.cache_hook)(None))
+
+
 @pytest.fixture
 def task(tmp_path):
     """A folder with a task, its data beside it."""
