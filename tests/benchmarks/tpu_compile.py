@@ -111,16 +111,22 @@ def tpu_devices(topology: str, slices: int = 1) -> list[jax.Device]:
     return topologies.get_topology_desc(topology, "tpu", **options).devices
 
 
+def mesh_config(sizes: dict[str, int]) -> MeshConfig:
+    """A mesh of these axes; those that are not named have one device."""
+    return MeshConfig(**{"data": 1, **sizes})
+
+
 def _job(text: str, config: DecoderConfig, rows: int, length: int, devices: int) -> Job:
     sizes = dict(part.split("=") for part in text.split(","))
     sequence_sharding = bool(int(sizes.pop("sequence", 0)))
-    mesh = MeshConfig(**{"data": 1, **{axis: int(size) for axis, size in sizes.items()}})
+    mesh = mesh_config({axis: int(size) for axis, size in sizes.items()})
     found = mesh.sizes(devices)
     shards = devices // found["tensor"]
     return Job(config, mesh, rows * shards, length, sequence_sharding)
 
 
-def _row(label: str, compiled: Any, seconds: float) -> str:
+def row(label: str, compiled: Any, seconds: float) -> str:
+    """A line of the table: what a program takes."""
     text, memory = compiled.as_text(), compiled.memory_analysis()
     sums: collections.Counter[str] = collections.Counter()
     for one in hlo.collectives_of(text):
@@ -156,7 +162,7 @@ def main() -> None:
         except jax.errors.JaxRuntimeError as error:
             print(f"{label:34} {str(error).splitlines()[0][:200]}", flush=True)
             continue
-        print(_row(label, compiled, time.monotonic() - begin), flush=True)
+        print(row(label, compiled, time.monotonic() - begin), flush=True)
         if flags.text:
             with open(os.path.join(flags.text, f"{label}.hlo"), "w", encoding="utf-8") as file:
                 file.write(compiled.as_text())
