@@ -26,8 +26,8 @@ from teacherlm_jax.models import parameters
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.scoring import boundary
-from teacherlm_jax.scoring.rank import Scorer
-from teacherlm_jax.scoring.scores import Question, ScoringPolicy
+from teacherlm_jax.scoring.rank import Scorer, check_finite
+from teacherlm_jax.scoring.scores import ScoringPolicy
 
 try:
     # The harness introduces its own models only where none is known yet: they come before ours.
@@ -41,7 +41,7 @@ except ImportError as error:
         "pip install 'teacherlm_jax[lm-eval]'."
     ) from error
 
-# Where answers are kept in a cache of the harness: batches after which they are.
+# Where texts are kept in a cache of the harness: batches after which they are.
 _BATCHES_BETWEEN_KEEPING = 16
 
 
@@ -250,26 +250,24 @@ class TeacherLM(LM):
         return sums
 
     def _score(self, encoded: Sequence[option_rows.Encoded], keep: Any, disable_tqdm: bool) -> None:
-        """Scores requests, and keeps each answer: where the harness has a cache, as it goes."""
+        """Scores requests, and keeps a batch's answers when it has run: the harness may cache."""
         rows = option_rows.rows(encoded, self.max_length)
-        self._scorer.check(rows.questions)
-        # Questions of a size together, so that parts need few programs beside those of the whole.
-        order = sorted(range(len(rows.questions)), key=lambda number: _cost(rows.questions[number]))
+        splits = [self._scorer.cut(question) for question in rows.questions]
         with tqdm(
             total=len(encoded), disable=disable_tqdm, desc="Running loglikelihood requests"
         ) as bar:
-            for part in self._parts(order):
-                questions = [rows.questions[number] for number in part]
-                for number, score in zip(
-                    part, self._scorer.score(self._opened.params, questions), strict=True
-                ):
-                    answers = zip(score.log_likelihoods, score.is_greedy, strict=True)
-                    for request, answer in zip(rows.requests[number], answers, strict=True):
+            for numbers, values_SNO, greedy_SNO in self._scorer.run(self._opened.params, splits):
+                for index, number in enumerate(numbers):
+                    requests = rows.requests[number]
+                    values_O = values_SNO[0, index, : len(requests)]
+                    check_finite(f"question {rows.questions[number].question_id!r}", values_O)
+                    answers = zip(values_O.tolist(), greedy_SNO[0, index].tolist())
+                    for request, answer in zip(requests, answers):
                         keep(request, answer)
-                        bar.update(1)
+                    bar.update(len(requests))
 
     def _parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
-        """All at once; where the harness has a cache, those after which answers are kept."""
+        """All at once; where the harness has a cache, those after which texts are kept."""
         if getattr(self.cache_hook, "dbdict", None) is None:
             return [numbers] if numbers else []
         size = _BATCHES_BETWEEN_KEEPING * self.batch_size
@@ -306,7 +304,7 @@ class TeacherLM(LM):
                 prefix = (self._encoder.prefix_id,)
                 own = {n: (contexts[n], prompts[n][-kept:] or prefix) for n in numbers}
                 is_sampled = asked.policy != sampling.Greedy()
-                # The longest first, so that parts need few programs beside those of the whole.
+                # Of a length together, so that parts need few programs beside those of the whole.
                 numbers.sort(key=lambda number: -len(prompts[number]))
                 for part in [numbers] if is_sampled else self._parts(numbers):
                     written = until.write(
@@ -341,12 +339,6 @@ class TeacherLM(LM):
 def _check_rule(rule: str) -> None:
     if rule not in boundary.RULES:
         raise ValueError(f"boundary_rule = {rule!r}, but it must be one of {boundary.RULES}.")
-
-
-def _cost(question: Question) -> tuple[bool, int]:
-    """Single tokens last, and the longest first."""
-    more = sum(len(option) - 1 for option in question.options)
-    return more == 0, -len(question.prompt_tokens) - more
 
 
 def main() -> None:

@@ -128,9 +128,9 @@ def test_rolling_text_that_repeats_itself_is_the_sum_of_its_windows():
 def test_options_of_a_document_share_its_row(monkeypatch):
     model = ours("llama")
     seen = []
-    score = model._scorer.score
+    run = model._scorer.run
     monkeypatch.setattr(
-        model._scorer, "score", lambda params, asked: seen.extend(asked) or score(params, asked)
+        model._scorer, "run", lambda params, asked: seen.extend(asked) or run(params, asked)
     )
     pairs = [("Q: Which animal? A:", f" {name}") for name in ("otter", "fox", "stone")]
     requests = [Instance("loglikelihood", {}, pair, n, ("t", 0, 1)) for n, pair in enumerate(pairs)]
@@ -163,29 +163,35 @@ def test_what_cannot_be_written_is_refused():
 
 def test_the_harness_cache_is_filled_as_it_goes(tmp_path, monkeypatch):
     model = ours("llama")
-    requests = likelihood_requests()[:12]
+    requests = likelihood_requests()
     expected = model.loglikelihood(requests, disable_tqdm=True)
-    monkeypatch.setattr(adapter, "_BATCHES_BETWEEN_KEEPING", 1)
-    monkeypatch.setattr(model, "batch_size", 1)
     cached = CachingLM(model, str(tmp_path / "cache.db"))
-    real, calls = model._scorer.score, []
+    real, asked = model._scorer.run, []
 
-    def score(params, asked):
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        calls.append(asked)
-        return real(params, asked)
+    def run_a_batch(params, splits):
+        yield next(real(params, splits))
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(model._scorer, "score", score)
+    monkeypatch.setattr(model._scorer, "run", run_a_batch)
     with pytest.raises(KeyboardInterrupt):
         cached.loglikelihood(requests)
-    assert len(cached.dbdict) >= 3
-    calls.clear()
-    monkeypatch.setattr(model._scorer, "score", lambda *a: calls.append(a) or real(*a))
+    kept = len(cached.dbdict)
+    assert 0 < kept < len(requests)
+
+    def run(params, splits):
+        asked.extend(option for split in splits for option in split.options)
+        return real(params, splits)
+
+    monkeypatch.setattr(model._scorer, "run", run)
     assert_equal(cached.loglikelihood(requests), expected)
-    calls.clear()
+    assert len(asked) == len(requests) - kept
+    asked.clear()
     assert_equal(cached.loglikelihood(requests), expected)
-    assert not calls
+    assert not asked
+    # A cache changes no bit of a run that nothing stops: its batches are the same.
+    monkeypatch.setattr(model._scorer, "run", real)
+    again = CachingLM(model, str(tmp_path / "other.db"))
+    assert again.loglikelihood(requests) == expected
     model.set_cache_hook(type(model.cache_hook)(None))
 
 
