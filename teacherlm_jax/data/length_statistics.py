@@ -14,7 +14,7 @@ import numpy as np
 import seqio
 from etils import epath
 
-from teacherlm_jax.data import inventory, ledger, mixture_plan, pipeline, token_cache, tokenization
+from teacherlm_jax.data import inventory, ledger, pipeline, row_fit, token_cache, tokenization
 from teacherlm_jax.data.examples import ExampleTable, TokenizedExample
 from teacherlm_jax.data.row_format import RowFormat, UsableTable
 
@@ -63,7 +63,8 @@ class TaskStatistics:
       share: of draws.
       token_share: of all tokens that training reads.
       loss_share: of all tokens of targets.
-      epochs: times that training sees each example; None: not known, or no steps were given.
+      epochs: times that training sees each example that fits its rows; None: not known, or no steps
+        were given.
     """
 
     name: str
@@ -80,32 +81,6 @@ class TaskStatistics:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
-    """What rows of a length do to the mixture.
-
-    Attributes:
-      length: positions of a row.
-      too_long: task name -> examples that do not fit, where there are any. "error" stops at the
-        first, "drop" loses them, "trim" keeps their last tokens.
-      too_long_share: of draws, at the mixture's rates.
-      lost_by_drop: share of tokens, at the mixture's rates.
-      lost_by_trim: likewise.
-      fill_packed: share of positions that are no padding; None: no example fits.
-      fill_single: with an example a row.
-      examples_per_row: packed.
-    """
-
-    length: int
-    too_long: Mapping[str, int]
-    too_long_share: float
-    lost_by_drop: float
-    lost_by_trim: float
-    fill_packed: float | None
-    fill_single: float | None
-    examples_per_row: float
-
-
-@dataclasses.dataclass(frozen=True)
 class MixtureStatistics:
     """All of it.
 
@@ -117,14 +92,14 @@ class MixtureStatistics:
       needed: shortest row that holds every example measured.
       suggested: TASK_FEATURE_LENGTHS that cut nothing, in multiples of `ROUNDED_TO`.
       suggested_p99: the same for 99 % of the draws of each feature.
-      schedule: train_steps, batch_size, rows, and draws and tokens of training; empty: no steps
-        were given.
+      schedule: train_steps, batch_size, rows, and of training without what is too long the draws
+        and the positions that are no padding, as tokens; empty: no steps were given.
     """
 
     name: str
     split: str
     tasks: Sequence[TaskStatistics]
-    fits: Sequence[Fit]
+    fits: Sequence[row_fit.Fit]
     needed: int
     suggested: Mapping[str, int]
     suggested_p99: Mapping[str, int]
@@ -243,18 +218,18 @@ def statistics(
     shares = [rate / sum(rates) for rate in rates]
     needed = max(int(whole.used_N(table).max()) for table in tables)
     fits = [
-        _fit(tables, shares, RowFormat(length, bos_id), seed)
+        row_fit.fit_of(tables, shares, RowFormat(length, bos_id), seed)
         for length in (lengths or [_rounded(needed)])
     ]
-    means_K2 = np.array([table.lengths_N2.mean(axis=0) for table in tables])
-    tokens_K2 = np.array(shares)[:, np.newaxis] * means_K2
+    tokens_K2 = np.array([t.lengths_N2.mean(axis=0) * share for t, share in zip(tables, shares)])
     schedule = {}
     if train_steps is not None and batch_size is not None:
-        schedule = _schedule(train_steps, batch_size, fits[0], pack, float(tokens_K2.sum()))
-    draws = schedule.get("draws")
+        schedule = row_fit.schedule_of(train_steps, batch_size, fits[0], pack)
+    seen = row_fit.times_seen(tables, shares, fits[0], schedule.get("draws"))
+    each = zip(measured, usable, shares, tokens_K2, seen, strict=True)
     tasks = [
-        _task_statistics(part, kept, share, own_2, tokens_K2.sum(axis=0), draws)
-        for part, kept, share, own_2 in zip(measured, usable, shares, tokens_K2, strict=True)
+        _task_statistics(part, kept, share, own_2, tokens_K2.sum(axis=0), times)
+        for part, kept, share, own_2, times in each
     ]
     return MixtureStatistics(
         name=name,
@@ -284,7 +259,7 @@ def _task_statistics(
     share: float,
     tokens_2: np.ndarray,
     all_tokens_2: np.ndarray,
-    draws: float | None,
+    times_seen: float | None,
 ) -> TaskStatistics:
     """Of one task, whose share of a draw has these tokens of those of all tasks."""
     lengths_N2 = kept.table.lengths_N2
@@ -299,7 +274,7 @@ def _task_statistics(
         share=share,
         token_share=float(tokens_2.sum() / all_tokens_2.sum()),
         loss_share=float(tokens_2[1] / all_tokens_2[1]),
-        epochs=draws * share / part.examples if draws and part.examples else None,
+        epochs=times_seen / part.examples if times_seen is not None and part.examples else None,
     )
 
 
@@ -332,60 +307,3 @@ def _suggested(
         longest = int(lengths.max() if part == 1 else lengths[order][place])
         found[feature] = _rounded(longest) if longest else 0
     return found
-
-
-def _fit(
-    tables: Sequence[ExampleTable], shares: Sequence[float], row_format: RowFormat, seed: int
-) -> Fit:
-    dropping = dataclasses.replace(row_format, too_long="drop")
-    too_long, long_share, dropped, trimmed, tokens = {}, 0.0, 0.0, 0.0, 0.0
-    for table, share in zip(tables, shares, strict=True):
-        total_N = table.lengths_N2.sum(axis=1, dtype=np.int64)
-        over_N = np.maximum(total_N - row_format.room, 0)
-        if over_N.any():
-            too_long[table.name] = int((over_N > 0).sum())
-        each = share / len(table)
-        long_share += each * float((over_N > 0).sum())
-        dropped += each * float(total_N[over_N > 0].sum())
-        trimmed += each * float(over_N.sum())
-        tokens += each * float(total_N.sum())
-    kept = [(dropping.usable(table).table, share) for table, share in zip(tables, shares)]
-    kept = [(table, share) for table, share in kept if len(table)]
-    packed = single = None
-    per_row = 0.0
-    if kept:
-        used = [dropping.used_N(table) for table, _ in kept]
-        stream = mixture_plan.PackedRows(
-            used, [share for _, share in kept], row_format.length, seed
-        )
-        packed = stream.fill()
-        per_row = sum(map(len, used)) / stream.count(1)
-        left = sum(share for _, share in kept)
-        mean = sum(float(own.mean()) * share / left for own, (_, share) in zip(used, kept))
-        single = mean / row_format.length
-    return Fit(
-        length=row_format.length,
-        too_long=too_long,
-        too_long_share=long_share,
-        lost_by_drop=dropped / tokens,
-        lost_by_trim=trimmed / tokens,
-        fill_packed=packed,
-        fill_single=single,
-        examples_per_row=per_row,
-    )
-
-
-def _schedule(
-    train_steps: int, batch_size: int, fit: Fit, pack: bool, tokens_per_draw: float
-) -> dict[str, float]:
-    rows = train_steps * batch_size
-    draws = rows * (fit.examples_per_row if pack else 1)
-    return {
-        "train_steps": train_steps,
-        "batch_size": batch_size,
-        "length": fit.length,
-        "is_packed": pack,
-        "rows": rows,
-        "draws": draws,
-        "tokens": draws * tokens_per_draw,
-    }

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from teacherlm_jax.data.length_statistics import Fit, Measured, MixtureStatistics
+from teacherlm_jax.data.length_statistics import Measured, MixtureStatistics
+from teacherlm_jax.data.row_fit import Fit
 
 WIDTH = 100
 TASKS_SHOWN = 30
@@ -114,8 +115,14 @@ def _schedule_lines(found: MixtureStatistics) -> list[str]:
         f"{schedule['length']:,}: {schedule['draws']:,.0f} examples, "
         f"{schedule['tokens']:,.0f} tokens"
     ]
+    which = ""
+    if found.fits[0].too_long:
+        lines[0] += ", without those that are too long"
+        which = " that fit"
     if epochs:
-        lines.append(f"  epochs: {min(epochs):.3g} to {max(epochs):.3g} of a task's examples")
+        lines.append(
+            f"  epochs: {min(epochs):.3g} to {max(epochs):.3g} of a task's examples{which}"
+        )
     if len(epochs) < len(found.tasks):
         lines.append("  epochs of a task whose size is not known are left out: raise --limit")
     return lines

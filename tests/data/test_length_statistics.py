@@ -82,11 +82,13 @@ def test_without_bos_a_row_holds_a_token_more():
     assert computed([], [exact], [1.0], bos_id=None).needed == 20
 
 
+@pytest.mark.parametrize("length", [64, 20])
 @pytest.mark.parametrize("pack", [True, False])
-def test_rows_are_as_full_as_those_of_training(pack):
-    length = 64
+def test_rows_are_as_full_as_those_of_training(pack, length):
     found = computed([length], pack=pack, train_steps=50, batch_size=8)
-    batches = MixtureBatches([ONE, TWO], RATES, RowFormat(length, 0, pack=pack), 8, seed=5)
+    batches = MixtureBatches(
+        [ONE, TWO], RATES, RowFormat(length, 0, too_long="drop", pack=pack), 8, seed=5
+    )
     used, drawn = 0, {"one": 0, "two": 0}
     for step in range(50):
         ids, arrays = batches(step)
@@ -98,8 +100,10 @@ def test_rows_are_as_full_as_those_of_training(pack):
     assert share == pytest.approx(used / (50 * 8 * length), rel=0.02)
     assert found.schedule["draws"] == pytest.approx(sum(drawn.values()), rel=0.02)
     assert found.schedule["tokens"] == pytest.approx(used, rel=0.02)
+    assert bool(fit.too_long) == (length == 20)
     for task in found.tasks:
-        assert task.epochs == pytest.approx(drawn[task.name] / task.examples, rel=0.05)
+        fitting = task.examples - fit.too_long.get(task.name, 0)
+        assert task.epochs == pytest.approx(drawn[task.name] / fitting, rel=0.05)
 
 
 def test_suggested_lengths_cut_nothing():
