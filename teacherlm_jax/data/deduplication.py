@@ -25,7 +25,7 @@ from teacherlm_jax.data.word_runs import WordBatch
 _WEIGHTS = (0.1, 0.9)
 _SEED = 1
 _ROWS_AT_ONCE = 256
-_NONE = np.zeros(0, np.uint32)
+_NONE = np.zeros(0, np.uint64)
 
 # Each is a number of every row, in memory; more than a few hundred tell little more.
 _MOST_PERMUTATIONS = 4096
@@ -75,13 +75,14 @@ class Duplicate:
 
 @dataclasses.dataclass(frozen=True)
 class _Sketch:
-    """What is kept of a row: about 600 bytes, and 4 more for each of its words.
+    """What is kept of a row: about 600 bytes, and 8 more for each of its words.
 
     Attributes:
       id: the row's.
       digest: of its texts.
       words: how many.
-      shingles: hashes of its different shingles, rising.
+      shingles: hashes of its different shingles, rising, uint64; of half as many bits, some of
+        millions of short texts would have the same one.
       signature: of MinHash, uint32 [P].
     """
 
@@ -159,7 +160,8 @@ class Deduplication:
         signature = _NONE
         if len(shingles):
             minhash = self._base.copy()
-            minhash.update_batch(shingles)
+            # MinHash takes 32 bits, and only proposes what `_compare` decides.
+            minhash.update_batch((shingles >> np.uint64(32)).astype(np.uint32))
             signature = minhash.hashvalues
         words = int(batch.first_word_T[end] - batch.first_word_T[first])
         return _Sketch(row.id, digest_of(row), words, shingles, signature)
@@ -176,7 +178,7 @@ class Deduplication:
             runs.append(batch.runs.hashes_R(first_R, first_R + length))
         if not runs:
             return _NONE
-        return np.unique((np.concatenate(runs) >> np.uint64(32)).astype(np.uint32))
+        return np.unique(np.concatenate(runs))
 
     def _minhash(self, signature: np.ndarray) -> object:
         from datasketch import MinHash

@@ -3,10 +3,12 @@
 import itertools
 import random
 
+import numpy as np
 import pytest
 
 from teacherlm_jax.data.deduplication import Deduplication, DuplicateRule
 from teacherlm_jax.data.text_rows import TextRow
+from teacherlm_jax.data.word_runs import WordBatch
 
 WORDS = [f"w{number}" for number in range(200)]
 
@@ -92,6 +94,14 @@ def test_rows_with_the_same_texts_are_one_and_those_without_words_are_not():
     rows = [row("all the same to me", "a"), row("all the same to me", "b"), row("?", "c")]
     rows.append(row("...", "d"))
     assert find(rows) == {"b": ("a", 1.0, 1.0)}
+
+
+def test_half_of_a_hash_makes_no_duplicate():
+    texts = ["what is w15 w357", "what is w41 w376"]
+    first_R = np.array([0, 4])
+    hashes_R = WordBatch(texts).runs.hashes_R(first_R, first_R + 4)
+    assert len(np.unique(hashes_R >> np.uint64(32))) == 1 and len(np.unique(hashes_R)) == 2
+    assert find([row(text, text) for text in texts]) == {}
 
 
 def test_thousands_of_rows_that_are_alike_are_compared_with_one():
