@@ -18,8 +18,8 @@ import numpy as np
 
 _TEXT_END, _LINE_END, _SPACE = 0, 10, 32
 APOSTROPHES = "'\u2019\u2018`\u00b4\u02bc"
-_NO_WORD = re.compile(r"[^\w\s]|_")
-_ESCAPED_LINE_END = re.compile(r"\\n")
+_NO_WORD = re.compile(r"[^\w\x00-\x7f]")
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _BYTE_FACTOR = 0x9E3779B97F4A7C17
 _WORD_FACTOR = 0xD6E8FEB86659FD93
 
@@ -106,13 +106,13 @@ class WordBatch:
 
 def _prepared(text: str) -> str:
     """The text with ends of texts taken out, and only letters and digits beyond ASCII."""
-    if "\\n" in text:  # Tables write line breaks so.
-        text = _ESCAPED_LINE_END.sub("\n", text)
+    text = text.replace("\\n", "\n")  # Tables write line breaks so.
     if not text.isascii():
+        text = text.replace("\u00b4", "")  # The next line would make it a space and an accent.
         text = unicodedata.normalize("NFKC", text).lower()
         for mark in APOSTROPHES:
             text = text.replace(mark, "")
-        text = _NO_WORD.sub(" ", text)
+        text = _NO_WORD.sub(" ", _LINE_ENDS.sub("\n", text))
     return text.replace("\0", " ")
 
 

@@ -16,6 +16,8 @@ TEXTS = [
     "Caf\u00e9 \u00c9t\u00e9, na\u00efve\u2026 \uff26\uff35\uff2c\uff2c",
     "one_two\tthree\r\nfour\\nfive\0six",
     "x" * 3000,
+    "one\u2028two\u2029three\x85four\u1680five\u3000six\u200bseven\u2014eight",
+    "don\u00b4t don\uff07t don`t",
 ]
 
 
@@ -33,6 +35,8 @@ def words(text: str) -> list[str]:
         (TEXTS[3], "dont stop dont"),
         (TEXTS[4], "caf\u00e9 \u00e9t\u00e9 na\u00efve full"),
         (TEXTS[5], "one two three four five six"),
+        (TEXTS[7], "one two three four five six seven eight"),
+        (TEXTS[8], "dont dont dont"),
     ],
 )
 def test_case_and_punctuation_do_not_count(text, expected):
@@ -110,3 +114,5 @@ def test_lines():
     assert batch.lines_L2().tolist() == [[0, 2], [2, 3], [3, 4], [4, 5]]
     assert batch.are_lines(0, 2) and batch.are_lines(2, 4)
     assert not batch.are_lines(0, 1) and not batch.are_lines(1, 2)
+    batch = WordBatch(["one\u2028two\u2029three\x85four five\u00e9"])
+    assert batch.lines_L2().tolist() == [[0, 1], [1, 2], [2, 3], [3, 5]]
