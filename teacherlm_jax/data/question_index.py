@@ -151,16 +151,25 @@ class QuestionIndex:
         return len(self._hashes)
 
     def search(self, batch: WordBatch) -> list[Found]:
-        """The longest run that each text shares with each part of a question, text by text."""
+        """The longest run that each text shares with each part of a question, text by text.
+
+        Of equally long ones it is one of the strongest kind.
+        """
         best: dict[tuple[int, int], Found] = {}
+        ends: dict[tuple[int, int], int] = {}
         for place, run in self._candidates(batch):
             number, offset = int(self._part_R[run]), int(self._offsets[run])
-            text = int(batch.text_W[place])
-            known = best.get((text, number))
-            if known is not None and known.first <= place < known.first + known.words:
+            # Where words of the part repeat, one place belongs to several runs, begun elsewhere.
+            begun = (number, place - offset)
+            if place < ends.get(begun, 0):
                 continue  # A later part of a run that was found from its beginning.
+            text = int(batch.text_W[place])
             found = self._grown(batch, text, self._parts[number], place, offset)
-            if found is not None and (known is None or found.words > known.words):
+            if found is None:
+                continue
+            ends[begun] = found.first + found.words
+            known = best.get((text, number))
+            if known is None or _strength(found) > _strength(known):
                 best[text, number] = found
         kept = [found for found in best.values() if found.coverage >= self.rule.min_coverage]
         return sorted(kept, key=lambda found: (found.text, found.entry, found.part))
@@ -278,6 +287,10 @@ class _Filter:
 
     def may_hold(self, hashes_R: np.ndarray) -> np.ndarray:
         return self._cells[hashes_R >> self._shift]
+
+
+def _strength(found: Found) -> tuple[int, int]:
+    return found.words, -KINDS.index(found.kind)
 
 
 def _is_common(hashes: np.ndarray, entries: np.ndarray, max_entries: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import pytest
 
 from teacherlm_jax.data.question_index import (
     EXACT,
+    KINDS,
     NGRAM,
     WHOLE,
     EvaluationQuestion,
@@ -48,6 +49,65 @@ SHORT = "Could an otter outrun a postman?"
 def test_what_counts_as_a_match(text, kind, words):
     matches = found([question(LONG, 1), question(SHORT, 2)], ["nothing here", text])
     assert [(match[2], match[3]) for match in matches] == ([(kind, words)] if kind else [])
+
+
+def test_of_equally_long_runs_a_line_of_its_own_counts():
+    for text in (f"I ask: {SHORT} Well:\n{SHORT}\n", f"{SHORT}\nI ask: {SHORT} Well."):
+        assert found([question(SHORT)], [text]) == [(0, "0", EXACT, 6)]
+
+
+def test_the_longest_run_of_a_question_in_which_words_repeat():
+    repeated = " ".join(f"r{number}" for number in range(13))
+    asked = question(f"{repeated} mid {repeated} tail")
+    assert found([asked], [f"{repeated} tail"], min_coverage=0.5) == [(0, "0", NGRAM, 14)]
+
+
+def test_as_a_slow_loop_finds_it():
+    """The longest run of words, and the strongest kind, of texts that are pieces of questions."""
+    generator = random.Random(2)
+    kinds = set()
+    for vocabulary in ["ab", "abcdefgh"] * 150:
+        asked = [generator.choice(vocabulary) for _ in range(generator.randrange(5, 20))]
+        text = []
+        for _ in range(generator.randrange(1, 5)):
+            first = generator.choice([0, generator.randrange(len(asked))])
+            end = generator.choice([len(asked), generator.randrange(first, len(asked)) + 1])
+            text += [*asked[first:end], generator.choice(["\n", "x", ""])]
+        expected = longest(asked, text, ngram=8)
+        matches = found([question(" ".join(asked))], [" ".join(text)], ngram=8, min_whole=5)
+        assert [match[2:] for match in matches] == ([expected] if expected else [])
+        kinds.add(expected and expected[0])
+    assert kinds == {EXACT, WHOLE, NGRAM, None}
+
+
+def longest(asked, text, ngram):
+    """Kind and words of the best run that two lists share; None: there is none."""
+    words = [word for word in text if word.strip()]
+    ends = [
+        sum(bool(word.strip()) for word in text[:at])
+        for at, word in enumerate(text)
+        if word == "\n"
+    ]
+    edges = {0, len(words), *ends}
+    runs = set()
+    for first in range(len(words)):
+        for offset in range(len(asked)):
+            size = 0
+            while (
+                first + size < len(words)
+                and offset + size < len(asked)
+                and words[first + size] == asked[offset + size]
+            ):
+                size += 1
+            if size == len(asked):
+                kind = EXACT if {first, first + size} <= edges else WHOLE
+                runs.add((size, -KINDS.index(kind), kind))
+            elif size >= ngram:
+                runs.add((size, -KINDS.index(NGRAM), NGRAM))
+    if not runs:
+        return None
+    size, _, kind = max(runs)
+    return kind, size
 
 
 def test_runs_do_not_cross_texts():
