@@ -18,7 +18,6 @@ import seqio
 from etils import epath
 
 from teacherlm_jax.data import split_slices
-from teacherlm_jax.data.dataset_source import DatasetSource
 from teacherlm_jax.data.record_fields import MAX_CHOICES
 from teacherlm_jax.data.records import TeacherDataRecord
 from teacherlm_jax.data.row_rendering import RawRow, rendered
@@ -161,41 +160,6 @@ def capped(names: Iterable[str], most: int = MAX_EXAMPLES) -> Iterator[tuple[str
                 yield part, count if must_share else most, count
 
 
-class QuestionSource(DatasetSource):
-    """Rows of a data set as features of TeacherData records."""
-
-    def __init__(
-        self,
-        make_records: Callable[[RawRow], Iterable[Mapping[str, Any]]],
-        select: Callable[[Any], Any],
-        task_name: str,
-        *arguments: Any,
-        **named: Any,
-    ) -> None:
-        """Makes a source.
-
-        Args:
-          make_records: features of a row's records.
-          select: dataset of these -> dataset of those that are used.
-          task_name: for what is told of malformed rows.
-          *arguments: those of `DatasetSource`.
-          **named: those of `DatasetSource`.
-        """
-        super().__init__(*arguments, **named)
-        self._make_records, self._select, self._task_name = make_records, select, task_name
-
-    def get_dataset(self, *arguments: Any, **named: Any) -> Any:
-        """Features as `TeacherDataRecord.to_features` gives them, in order."""
-        import tensorflow as tf
-
-        signature = {
-            field.name: tf.TensorSpec((None,) if field.name == "choices" else (), tf.string)
-            for field in dataclasses.fields(TeacherDataRecord)
-        }
-        rows = super().get_dataset(*arguments, **named)
-        return self._select(rendered(self._make_records, signature, self._task_name)(rows))
-
-
 def records(row: RawRow, name: str, excluded: Exclusions) -> Iterator[Mapping[str, Any]]:
     """Features of the records of a row."""
     dataset = DATASETS[QUESTION_SETS[name].dataset]
@@ -227,27 +191,35 @@ def _task(name: str, most: int, seed: int, excluded: Exclusions) -> str:
     if registered in seqio.TaskRegistry.names():
         return registered
     rows = most * (p3_sets.ROWS_PER_EXAMPLE.get(name, 1) if excluded.ids else 1)
-    source = QuestionSource(
-        functools.partial(records, name=name, excluded=excluded),
-        capping.at_most(most, seed, variant),
-        registered,
-        dataset.name,
-        {"train": question_set.split},
-        tfds=dataset.tfds,
-        hub=dataset.hub,
-        manual=dataset.manual,
-        counts=dataset.counts,
+    source = text_tasks.source(
+        dataset,
+        splits={"train": question_set.split},
         max_examples={"train": rows},
         cap_seed=seed,
         cap_name=variant,
     )
+    make_records = functools.partial(records, name=name, excluded=excluded)
+    select = capping.at_most(most, seed, variant)
     seqio.TaskRegistry.add(
         registered,
-        source=source,
+        source=source.giving(lambda found: select(_records(make_records, registered)(found))),
         output_features=text_tasks.features(),
         preprocessors=[_question_and_answer, seqio.preprocessors.tokenize],
     )
     return registered
+
+
+def _records(
+    make_records: Callable[[RawRow], Iterable[Mapping[str, Any]]], name: str
+) -> Callable[[Any], Any]:
+    """Rows -> features as `TeacherDataRecord.to_features` gives them."""
+    import tensorflow as tf
+
+    signature = {
+        field.name: tf.TensorSpec((None,) if field.name == "choices" else (), tf.string)
+        for field in dataclasses.fields(TeacherDataRecord)
+    }
+    return rendered(make_records, signature, name)
 
 
 def _question_and_answer(dataset: Any) -> Any:

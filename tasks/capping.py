@@ -17,10 +17,11 @@ _AT_ONCE = 256
 
 
 def at_most(most: int, seed: int, name: str) -> Callable[[Any], Any]:
-    """A seqio preprocessor that keeps at most so many examples, always the same, in their order.
+    """A step of a source that keeps at most so many examples, always the same, in their order.
 
     Which they are depends on the seed, the name and the examples' ids alone, not on which others
-    there are: two draws of different sizes hold each other.
+    there are: two draws of different sizes hold each other. It is for `RowSource.giving`: as a
+    preprocessor of a task it would see the rows of one host, and every host would keep so many.
 
     Args:
       most: examples of a split; those kept are held in memory.

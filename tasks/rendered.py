@@ -109,13 +109,12 @@ def evaluation(path: epath.PathLike, config: str, name: str | None = None) -> st
         }
         seqio.TaskRegistry.add(
             name,
-            source=RenderedSource(dataset),
+            # Numbers count the questions of all rows, not those of one host.
+            source=RenderedSource(dataset).giving(
+                lambda rows: _number_questions(rendered(option_rows, signature, name)(rows))
+            ),
             output_features=text_tasks.features(add_eos=False),
-            preprocessors=[
-                rendered(option_rows, signature, name),
-                _number_questions,
-                seqio.preprocessors.tokenize,
-            ],
+            preprocessors=[seqio.preprocessors.tokenize],
             postprocess_fn=index_and_correctness,
             metric_fns=[rank_classification],
         )

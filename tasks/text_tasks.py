@@ -13,6 +13,7 @@ import seqio
 from teacherlm_jax.data.dataset_source import DatasetSource
 from teacherlm_jax.data.default_vocabulary import DEFAULT
 from teacherlm_jax.data.row_rendering import RawRow, rendered
+from teacherlm_jax.data.row_source import RowSource
 from teacherlm_jax.tasks.catalogue.dataset import Dataset
 
 
@@ -39,7 +40,7 @@ def features(add_eos: bool = True) -> dict[str, seqio.Feature]:
 
 def add_training_task(
     name: str,
-    source: seqio.DataSource,
+    source: RowSource,
     make_examples: Callable[[RawRow], Iterable[Mapping[str, Any]]],
     select: Callable[[Any], Any] | None = None,
 ) -> seqio.Task:
@@ -52,18 +53,21 @@ def add_training_task(
       name: the task's.
       source: gives rows as `row_rendering` says.
       make_examples: a row's examples, each with the texts id, inputs and targets.
-      select: dataset of these -> dataset of those that are used; None: all are.
+      select: dataset of these -> dataset of those that are used; None: all are. It is told the
+        examples of all rows, however many hosts share them.
     """
     import tensorflow as tf
 
     text = tf.TensorSpec((), tf.string)
+    render = rendered(_apart(make_examples), {"id": text, "inputs": text, "targets": text}, name)
+    if select is not None:
+        source = source.giving(lambda rows: select(render(rows)))
     return seqio.TaskRegistry.add(
         name,
         source=source,
         output_features=features(),
         preprocessors=[
-            rendered(_apart(make_examples), {"id": text, "inputs": text, "targets": text}, name),
-            *([] if select is None else [select]),
+            *([render] if select is None else []),
             seqio.preprocessors.tokenize,
             seqio.CacheDatasetPlaceholder(),
             seqio.preprocessors.append_eos,

@@ -6,9 +6,10 @@ Elements are those of `row_rendering`.
 from __future__ import annotations
 
 import abc
+import copy
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import seqio
 
@@ -24,6 +25,21 @@ class RowSource(seqio.DataSource):
 
     Nothing is looked at before rows are asked for.
     """
+
+    _step: Callable[[Any], Any] | None = None
+
+    def giving(self, step: Callable[[Any], Any]) -> Self:
+        """This source, but that it gives what a step makes of all rows of a split.
+
+        So a step whose outcome hangs on all rows, such as a cap of examples, is the same whatever
+        the number of hosts: seqio gives preprocessors one host's rows alone.
+
+        Args:
+          step: dataset of rows -> dataset.
+        """
+        other = copy.copy(self)
+        other._step = step
+        return other
 
     @abc.abstractmethod
     def reader(self, split: str) -> Callable[[], Iterator[Row]]:
@@ -55,9 +71,13 @@ class RowSource(seqio.DataSource):
     ) -> Any:
         """Elements with `row`, `index` and `where`, in order: the task shuffles.
 
+        Of a source with a step (`giving`), what that makes of them.
+
         Raises what `reader` raises.
         """
         dataset = dataset_of(self.reader(split))
+        if self._step is not None:
+            dataset = self._step(dataset)
         if shard_info is not None and shard_info.num_shards > 1:
             return dataset.shard(shard_info.num_shards, shard_info.index)
         return dataset

@@ -28,6 +28,14 @@ def test_rows_are_elements_in_order_at_every_pass_and_in_parts():
     assert source.num_input_examples("train") is None
 
 
+def test_a_step_sees_all_rows_and_parts_are_of_what_it_gives():
+    source = Source(splits=("train",))
+    first_two = source.giving(lambda rows: rows.take(2))
+    parts = [first_two.get_dataset("train", shard_info=seqio.ShardInfo(n, 2)) for n in range(2)]
+    assert [elements(part) for part in parts] == [ROWS[:1], ROWS[1:2]]
+    assert elements(source.get_dataset("train")) == ROWS
+
+
 def test_what_is_not_there_is_told_before_tensorflow_reads():
     with pytest.raises(FileNotFoundError, match="not here"):
         Source(splits=("absent",)).get_dataset("absent")

@@ -14,7 +14,7 @@ from teacherlm_jax.tasks.p3 import p3_sets
 from teacherlm_jax.teacher import annotate
 from tests import tiny_study
 from tests.source import ROOT
-from tests.tasks import catalogue_rows, catalogue_rows_a, catalogue_rows_b, p3_rows
+from tests.tasks import catalogue_rows, catalogue_rows_a, catalogue_rows_b, hosts, p3_rows
 
 CASES = {**catalogue_rows_a.CASES, **catalogue_rows_b.CASES, **p3_rows.CASES}
 REFERENCE = ROOT.parent / "shared" / "reference"
@@ -156,8 +156,9 @@ def test_a_task_gives_records_whose_ids_differ(tmp_path):
             found = of_task(f"questions_{name}")
             assert len({record.id for record in found}) == count
             assert {record.task for record in found} == {name}
-        few = of_task(annotation_sets.task("race_high", max_examples=4))
-        assert len(few) == 4
+        few = annotation_sets.task("race_high", max_examples=4)
+        assert [record.id.encode() for record in of_task(few)] == hosts.check_parts(few)
+        assert len(of_task(few)) == 4
         (row, *_) = seqio.TaskRegistry.get("questions_quail").get_dataset(None, "train")
     assert bytes(number - 3 for number in row["targets"].numpy()) == b"A"
     default_vocabulary.forget()

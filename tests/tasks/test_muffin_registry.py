@@ -12,7 +12,7 @@ from teacherlm_jax.tasks.muffin import registry
 from teacherlm_jax.tasks.muffin.flan_tasks import FLAN_TASKS, the_62
 from teacherlm_jax.tasks.muffin.templates import TEMPLATES
 from tests.source import ROOT
-from tests.tasks import catalogue_rows, catalogue_rows_a, catalogue_rows_b
+from tests.tasks import catalogue_rows, catalogue_rows_a, catalogue_rows_b, hosts
 
 CASES = {**catalogue_rows_a.CASES, **catalogue_rows_b.CASES}
 TABLE = ROOT.parent / "shared" / "reference" / "muffin.csv"
@@ -167,6 +167,7 @@ def test_caps_are_exact_and_their_set_is_the_seeds(vocabulary):
                 sets.append([int(row["id"].split(b":")[1]) for row in rows])
             assert sets[0] == sets[1], "the same in every epoch"
             taken[key] = set(sets[0])
+        hosts.check_parts(names["first"])
         validation = task.get_dataset(None, "validation", shuffle=False)
         assert len(list(validation)) == 40, "caps are for training"
     assert {key: len(places) for key, places in taken.items()} == {

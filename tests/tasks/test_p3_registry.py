@@ -11,7 +11,7 @@ from teacherlm_jax.tasks.catalogue.dataset import DATASETS
 from teacherlm_jax.tasks.p3 import p3_sets, registry
 from teacherlm_jax.tasks.p3.templates import TEMPLATES
 from tests.source import ROOT
-from tests.tasks import p3_rows
+from tests.tasks import hosts, p3_rows
 from tests.tasks.p3_rows import CASES
 
 TABLE = ROOT.parent / "shared" / "reference" / "p3.csv"
@@ -155,6 +155,7 @@ def test_a_cap_counts_questions_where_a_row_has_several(vocabulary, tmp_path):
     with p3_rows.given(tmp_path):
         assert [len(rows_of(name)) for name in names] == [1, 3]
         assert places_of("p3_race_high") == ["0", "0.1", "1", "1.1"]
+        assert len(hosts.check_parts(names[1])) == 3
 
 
 def test_a_cap_is_full_where_few_rows_fit_a_prompt(vocabulary, data_dir):
@@ -163,6 +164,7 @@ def test_a_cap_is_full_where_few_rows_fit_a_prompt(vocabulary, data_dir):
     name = registry.task("wiki_qa", "answer_it", max_examples=15)
     assert len(rows_of(name)) == 15
     assert {int(place) % 15 for place in places_of(name)} == {0}
+    assert len(hosts.check_parts(registry.task("wiki_qa", "answer_it", max_examples=6))) == 6
 
 
 def test_samples_of_a_list_are_left_out_and_others_take_their_places(vocabulary, data_dir):
@@ -173,7 +175,7 @@ def test_samples_of_a_list_are_left_out_and_others_take_their_places(vocabulary,
     path.write_text("".join(f"cos_e c{n}\n" for n in range(0, 30, 3)), encoding="utf-8")
     name = registry.task("cos_e", max_examples=20, excluded_ids=path)
     assert name.startswith("p3_cos_e_max20_without_")
-    assert len(places_of(name)) == 20
+    assert len(hosts.check_parts(name)) == 20
     assert not {place for place in places_of(name) if int(place) % 3 == 0}
     # Other data sets are what they were.
     assert registry.task("dream", excluded_ids=path) == "p3_dream"

@@ -8,6 +8,7 @@ from teacherlm_jax.data import data_setup, default_vocabulary, text_rows
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks import rendered
 from tests.data.test_rendered_files import write, write_records
+from tests.tasks import hosts
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,12 @@ def test_a_mirror_of_p3(tmp_path):
     assert example["targets"].numpy().tolist()[-1] == seqio.ByteVocabulary().eos_id
 
 
+def test_hosts_share_one_capped_part(tmp_path):
+    write(tmp_path / "anli_so" / "train.jsonl", numbered(40))
+    rendered.mixture(tmp_path, max_examples=8, name="p3_hosts")
+    assert len(hosts.check_parts("p3_hosts_anli_so", (2, 4))) == 8
+
+
 def test_a_mirror_of_flan_and_a_name_that_is_taken(tmp_path):
     write(tmp_path / "train" / "arc_10templates_train.jsonl", numbered(3))
     write(tmp_path / "train" / "rte_10templates_train.jsonl", numbered(2))
@@ -75,6 +82,8 @@ def test_options_are_ranked(tmp_path):
     assert [row["idx"].tolist() for row in found] == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert [bool(row["is_correct"]) for row in found] == [False, True, False, True]
     assert [row["targets_pretokenized"] for row in found] == [b" yes", b" no", b" yes", b" no"]
+    second = task.get_dataset(split="validation", shuffle=False, shard_info=seqio.ShardInfo(1, 2))
+    assert [row["idx"].tolist() for row in second.as_numpy_iterator()] == [[0, 1], [1, 1]]
     targets = [task.postprocess_fn("", example=row, is_target=True) for row in found]
     (metric,) = task.metric_fns
     assert metric(targets, np.array([0.0, 1.0, 1.0, 0.0]))["accuracy"] == 50.0
