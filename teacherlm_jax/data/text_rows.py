@@ -66,7 +66,7 @@ def of_files(
 
     Raises:
       FileNotFoundError: there is no such file.
-      RowError: a row cannot be read, or has none of the fields.
+      RowError: a row cannot be read, or has none of the fields; or no row of a file can be used.
     """
     for path in paths:
         for file in record_files.list_files(path, SUFFIXES):
@@ -87,6 +87,11 @@ def _of_file(file: epath.Path, fields: Collection[str] | None) -> Iterator[TextR
             rejects.add(content, where, str(error))
     if rejects is not None:
         rejects.finish(rows)
+        if rejects.count == rows:
+            raise RowError(
+                f"all {rows} rows of {str(file)!r} are malformed, so that nothing is left; the"
+                f" first is {rejects.first}"
+            )
 
 
 def _read(file: epath.Path) -> Iterator[tuple[bytes, str]]:

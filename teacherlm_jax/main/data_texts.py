@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
@@ -41,7 +41,8 @@ def training_rows(names: Sequence[str], flags: argparse.Namespace) -> Iterator[T
         out are kept.
 
     Raises:
-      ValueError: no task or mixture has a name, or a task has no such split.
+      ValueError: no task or mixture has a name, or a task has no such split; or one of them, or
+        the files of a name, have no text, so that nothing could be found in them.
     """
     from teacherlm_jax.data import data_setup, pipeline, text_rows
 
@@ -51,10 +52,25 @@ def training_rows(names: Sequence[str], flags: argparse.Namespace) -> Iterator[T
     ).apply()
     for name in names:
         if is_file(name):
-            yield from text_rows.of_files([name], fields)
+            yield from _with_text(text_rows.of_files([name], fields), name)
             continue
         for task in tasks_of(pipeline.registered(name)):
-            yield from text_rows.of_task(task, flags.split)
+            of_task = text_rows.of_task(task, flags.split)
+            yield from _with_text(of_task, f"split {flags.split!r} of {task.name}")
+
+
+def _with_text(rows: Iterable[TextRow], source: str) -> Iterator[TextRow]:
+    """The rows; it is an error if none has text."""
+    count, has_text = 0, False
+    for row in rows:
+        count += 1
+        has_text = has_text or bool(row.texts)
+        yield row
+    if not has_text:
+        raise ValueError(
+            f"none of the {count} rows of {source} has text, so nothing could be found there: leave"
+            " it out, or name the right data."
+        )
 
 
 def tasks_of(provider: Any) -> list[Any]:

@@ -8,7 +8,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from teacherlm_jax.data import text_rows
+from teacherlm_jax.data import data_setup, text_rows
 from teacherlm_jax.data.row_rendering import RowError
 
 ROW = {
@@ -52,6 +52,17 @@ def test_parquet_and_tables(tmp_path):
         {"inputs": "two"},
         {"column_0": "Why?\\nOptions:", "column_1": "yes"},
     ]
+
+
+def test_a_file_of_which_every_row_is_malformed_is_an_error_though_they_are_skipped(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(data_setup, "skips_malformed_rows", lambda: True)
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n[1]\n')
+    assert len(list(text_rows.of_files([tmp_path]))) == 1
+    (tmp_path / "b.jsonl").write_text('{"a"\n[1]\n')
+    with pytest.raises(RowError, match=r"all 2 rows of .*b\.jsonl' are malformed.*b\.jsonl:1"):
+        list(text_rows.of_files([tmp_path]))
 
 
 def test_what_is_no_row_is_named(tmp_path):

@@ -82,6 +82,16 @@ def test_malformed_rows_are_an_error_or_are_kept_beside(folder, capsys):
     assert list((folder / "out" / "rejects").glob("*/*.rejects.jsonl"))
 
 
+def test_training_data_without_text_is_not_taken_for_clean(folder, capsys):
+    against = (str(folder / "train.jsonl"), "--against", "creak_letters")
+    for rows in ([], [{"n": 1}]):
+        (folder / "more.jsonl").write_text("".join(map(json.dumps, rows)))
+        decontaminate(folder, str(folder / "more.jsonl"), *against, status=2)
+        error = capsys.readouterr().err
+        assert f"none of the {len(rows)} rows of {folder / 'more.jsonl'} has text" in error
+        assert not ledger.is_complete(folder / "out" / "report.json")
+
+
 def test_what_was_not_finished_is_searched_anew_and_what_was_is_not_written_over(folder, capsys):
     (folder / "train.jsonl").write_text("{broken\n")
     data = (str(folder / "train.jsonl"), "--against", "creak_letters")
