@@ -48,6 +48,7 @@ def read(folder: epath.PathLike) -> Listed:
 
     Raises:
       FileNotFoundError: there is no report, or it was not written to its end.
+      ValueError: a row on the list has nothing by which a task could know it.
     """
     folder = epath.Path(folder)
     ledger.read_whole(folder / _REPORT)  # It is written last: what stands there then is whole.
@@ -62,6 +63,14 @@ def read(folder: epath.PathLike) -> Listed:
                 tasks.add(row["source"])
             elif row["id"]:
                 ids.add(row["id"])
+            else:
+                raise ValueError(
+                    f"{file}: {row['where']} has no id, by which tasks over files know examples,"
+                    " and could not be left out. Search the task itself (`teacherlm data"
+                    " decontaminate TASK`) in place of its files, or give the rows ids and search"
+                    " them again. A list of TeacherData without ids that was made before it held"
+                    " the ids of its records: search again, into another folder."
+                )
     return Listed(frozenset(keys), frozenset(ids), frozenset(tasks), digest.hexdigest()[:8])
 
 
@@ -79,7 +88,8 @@ def registered(name: str, folder: epath.PathLike) -> str:
       NAME_without_DIGEST.
 
     Raises:
-      ValueError: there is no such task or mixture, or one has no step that makes tokens of texts.
+      ValueError: there is no such task or mixture, or one has no step that makes tokens of texts,
+        or a row on the list has no id.
       FileNotFoundError: there is no list.
     """
     provider = pipeline.registered(name)

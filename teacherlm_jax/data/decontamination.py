@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.data.question_index import KINDS, EvaluationQuestion, Found, QuestionIndex
+from teacherlm_jax.data.record_source import record_of
+from teacherlm_jax.data.row_rendering import RawRow, RowError
 from teacherlm_jax.data.text_rows import TextRow
 from teacherlm_jax.data.word_runs import APOSTROPHES, WordBatch, normalized
 
@@ -197,6 +200,13 @@ class Findings:
         return subsets
 
 
+def _record_id(values: Mapping[str, Any]) -> str:
+    """The id that tasks over TeacherData give a row which has none; "": it is no TeacherData."""
+    with contextlib.suppress(RowError):
+        return record_of(RawRow(values, 0, "")).id
+    return ""
+
+
 def dropped_row(searched: SearchedRow) -> Mapping[str, Any]:
     """What a list of rows to leave out says of a row."""
     row = searched.row
@@ -204,7 +214,7 @@ def dropped_row(searched: SearchedRow) -> Mapping[str, Any]:
     return {
         "source": row.source,
         "is_example": row.is_example,
-        "id": row.id,
+        "id": row.id or ("" if row.is_example else _record_id(row.values)),
         "where": row.where,
         "key": row.key,
         "tasks": sorted(tasks),

@@ -9,6 +9,7 @@ import tensorflow as tf
 from teacherlm_jax.data import decontamination_report, text_rows
 from teacherlm_jax.data.question_index import EvaluationQuestion, MatchRule, QuestionIndex
 from teacherlm_jax.tasks import without_listed
+from teacherlm_jax.tasks.teacherdata import registry
 
 VOCABULARY = seqio.ByteVocabulary()
 LEAK = "Could an otter outrun a postman?"
@@ -88,6 +89,28 @@ def test_rows_of_files_are_left_out_by_their_ids(tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": "b", "question": LEAK}) + "\n")
     folder = search(text_rows.of_files([tmp_path / "rows.jsonl"]), tmp_path / "out")
     assert left(without_listed.registered("unlisted_clean", folder)) == ["x"]
+
+
+def test_teacherdata_without_ids_is_left_out_by_what_its_task_calls_it(tmp_path):
+    lines = [
+        {"question": question, "choices": ["yes", "no"], "answer": "B", "fundamentals": "f"}
+        for question in (LEAK, "Is it so?", f"{LEAK} ")
+    ]
+    lines[2] |= {"task": "asked", "provenance": "{}", "id": None}
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    folder = search(text_rows.of_files([path]), tmp_path / "out")
+    task = registry.task_name("fundamentals", str(path), "unlisted_records")
+    name = without_listed.registered(task, folder)
+    (row,) = text_rows.of_task(seqio.TaskRegistry.get(name), "train")
+    assert "Is it so?" in row.texts["inputs"]
+
+
+def test_a_row_that_nothing_could_know_is_an_error(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": LEAK}) + "\n")
+    folder = search(text_rows.of_files([tmp_path / "rows.jsonl"]), tmp_path / "out")
+    with pytest.raises(ValueError, match=r"rows\.jsonl:1 has no id.*Search the task itself"):
+        without_listed.registered("unlisted_clean", folder)
 
 
 def test_another_list_gives_another_name(tmp_path):
