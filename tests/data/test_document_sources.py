@@ -42,6 +42,20 @@ def test_plain_text_holds_files_paragraphs_or_lines(tmp_path, kind, expected):
     assert documents(source) == expected
 
 
+@pytest.mark.parametrize("kind", ["file", "paragraph", "line"])
+def test_a_byte_order_mark_is_no_text(tmp_path, kind):
+    (tmp_path / "a.txt").write_text("One\ufeff", encoding="utf-8-sig")
+    (tmp_path / "b.txt").write_text("\n", encoding="utf-8-sig")
+    source = TextFilesSource({"train": str(tmp_path / "*.txt")}, documents=kind)
+    assert documents(source) == [("One\ufeff", "a.txt:1", 0)]
+
+
+def test_json_lines_begin_after_a_byte_order_mark(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n', encoding="utf-8-sig")
+    source = TextFilesSource({"train": str(tmp_path / "x.jsonl")}, format="jsonl")
+    assert documents(source) == [("a", "x.jsonl:1", 0), ("b", "x.jsonl:2", 1)]
+
+
 def test_json_lines_are_rows_as_they_stand(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"text": "a"}\n\n{"text": "ä", "more": 1}\n')
     source = TextFilesSource({"train": [str(tmp_path / "x.jsonl")]}, format="jsonl")
