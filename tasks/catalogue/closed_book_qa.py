@@ -7,7 +7,8 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import chosen, part, text, texts, value
+from teacherlm_jax.tasks.catalogue.lettered import key_place
+from teacherlm_jax.tasks.catalogue.reading import chosen, part, row_id, text, texts, value
 
 HIDDEN = "<unk>"
 """What TriviaQA's test rows have for an answer."""
@@ -18,7 +19,7 @@ def trivia_qa(row: Mapping[str, Any]) -> Sample | None:
     found = text(part(row, "answer"), "normalized_value")
     if found in ("", HIDDEN):
         return None
-    return Sample({"question": text(row, "question")}, found, id=text(row, "question_id"))
+    return Sample({"question": text(row, "question")}, found, id=row_id(row, "question_id"))
 
 
 def _natural_questions(row: Mapping[str, Any]) -> Sample | None:
@@ -34,15 +35,12 @@ def _natural_questions(row: Mapping[str, Any]) -> Sample | None:
 def arc(row: Mapping[str, Any]) -> Sample | None:
     """A row of ARC: 3 to 5 options, named by letters, by digits, or in TFDS by numbers from 0."""
     choices = part(row, "choices")
-    labels, key = value(choices, "label"), value(row, "answerKey")
-    if key in (-1, ""):
+    if value(row, "answerKey") in (-1, ""):
         return None
-    if not isinstance(labels, list) or len(labels) != len(texts(choices, "text")):
-        raise RowError(f"choices are {choices!r:.80}; text and label must be lists of one length.")
-    if key not in labels:
-        raise RowError(f"field 'answerKey' is {key!r:.80}; it must be one of {labels}.")
-    fields, place = {"question": text(row, "question")}, labels.index(key)
-    return chosen(fields, texts(choices, "text"), place, "answerKey", text(row, "id"))
+    options = texts(choices, "text")
+    place = key_place(row, "answerKey", value(choices, "label"), len(options))
+    fields = {"question": text(row, "question")}
+    return chosen(fields, options, place, id=row_id(row, "id"))
 
 
 TRIVIA_QA = define(

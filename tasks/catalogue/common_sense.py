@@ -8,7 +8,7 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import chosen, row_id, text, texts, value
+from teacherlm_jax.tasks.catalogue.reading import chosen, number, row_id, text, texts, value
 
 ASKED = {
     "cause": "What was the cause of this?",
@@ -55,9 +55,7 @@ def _story_cloze(row: Mapping[str, Any]) -> Sample | None:
         sentences = [text(row, f"input_sentence_{number}") for number in (1, 2, 3, 4)]
         context = " ".join(sentences)
         endings = [text(row, "sentence_quiz1"), text(row, "sentence_quiz2")]
-    place = value(row, "label", "answer_right_ending")
-    if not isinstance(place, int) or place not in (-1, 1, 2):
-        raise RowError(f"field 'label' is {place!r:.80}; it must be 1 or 2.")
+    place = number(row, "label", "answer_right_ending", least=1, most=2, hidden=-1)
     return chosen({"context": context}, endings, place if place == -1 else place - 1)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import letter_place
-from teacherlm_jax.tasks.catalogue.reading import part, row_id, text, texts
+from teacherlm_jax.tasks.catalogue.lettered import key_place, listed_options
+from teacherlm_jax.tasks.catalogue.reading import part, row_id, text, texts, value
 
 # UnifiedQA writes a line's end as a backslash and an n.
 _LINE = re.compile(r"\s*(?:\\n|\n)\s*")
-_OPTION = re.compile(r"(?:^|\s+)\(([A-Za-z])\)\s+")
+
+
+def _mark(letter: str) -> str:
+    return rf"(?i:(?:^|\s+)\({letter}\)(?:\s+|$))"
 
 
 def unified_parts(row: Mapping[str, Any]) -> tuple[list[str], list[str], str]:
@@ -24,10 +27,8 @@ def unified_parts(row: Mapping[str, Any]) -> tuple[list[str], list[str], str]:
     """
     question, *rest = _LINE.split(text(row, "input"))
     for place, line in enumerate(rest):
-        first, *found = _OPTION.split(line)
-        letters = "".join(found[::2]).upper()
-        if not first and letters and letters == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(letters)]:
-            options = [option.strip() for option in found[1::2]]
+        options = [option.strip() for option in listed_options(line, _mark, most=26)]
+        if len(options) > 1:
             return [question, *rest[:place], *rest[place + 1 :]], options, text(row, "output")
     raise RowError(f"field 'input' is {row['input']!r:.120}; a line must list options (A), (B), …")
 
@@ -45,8 +46,9 @@ def _read(row: Mapping[str, Any]) -> Sample | None:
 def _hub_row(row: Mapping[str, Any]) -> Sample | None:
     if row.get("answerKey") == "":
         return None  # test rows
-    options = tuple(texts(part(row, "choices"), "text"))
-    place = letter_place(row, "answerKey", len(options))
+    choices = part(row, "choices")
+    options = tuple(texts(choices, "text"))
+    place = key_place(row, "answerKey", value(choices, "label"), len(options))
     fields = {"question": text(row, "question")}
     return Sample(fields, options[place], options, row_id(row, "id"), answer_index=place)
 

@@ -8,7 +8,16 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Dataset, Sample, define
-from teacherlm_jax.tasks.catalogue.reading import by_label, chosen, row_id, text, texts, value
+from teacherlm_jax.tasks.catalogue.reading import (
+    as_whole_number,
+    by_label,
+    chosen,
+    number,
+    row_id,
+    text,
+    texts,
+    value,
+)
 
 NO_OR_YES = ("no", "yes")
 
@@ -20,11 +29,14 @@ def _definite_pronoun(row: Mapping[str, Any]) -> Sample | None:
 
 def _winogrande(row: Mapping[str, Any]) -> Sample | None:
     options = [text(row, "option1"), text(row, "option2")]
-    place = value(row, "label", "answer")
-    if "label" not in row:
-        # The hub's answers are "1" and "2", and "" where they are hidden.
-        place = {"": -1, "1": 0, "2": 1}.get(place, place)
-    return chosen({"sentence": text(row, "sentence")}, options, place)
+    fields = {"sentence": text(row, "sentence")}
+    if "label" in row:
+        return chosen(fields, options, row["label"])
+    # The hub's answers are "1" and "2", and "" where they are hidden.
+    if value(row, "answer") == "":
+        return None
+    place = number(row, "answer", least=1, most=2) - 1
+    return Sample(fields, options[place], tuple(options), answer_index=place)
 
 
 def _wsc(row: Mapping[str, Any]) -> Sample | None:
@@ -32,10 +44,12 @@ def _wsc(row: Mapping[str, Any]) -> Sample | None:
     answer = by_label(row, "label", NO_OR_YES)
     if answer is None:
         return None
-    pronoun, place = text(row, "span2_text"), value(row, "span2_index")
-    words = text(row, "text").split()
-    if not isinstance(place, int) or not 0 <= place < len(words):
-        raise RowError(f"field 'span2_index' is {place!r:.80}; there are {len(words)} words.")
+    pronoun, words = text(row, "span2_text"), text(row, "text").split()
+    place = as_whole_number(value(row, "span2_index"))
+    if place is None or not 0 <= place < len(words):
+        raise RowError(
+            f"field 'span2_index' is {row['span2_index']!r:.80}; there are {len(words)} words."
+        )
     fields = {
         "text": " ".join(_marked(words, pronoun, place)),
         "noun": " ".join(text(row, "span1_text").split()),
@@ -62,9 +76,9 @@ def _marked(words: list[str], pronoun: str, place: int) -> list[str]:
 
 def _wsc273(row: Mapping[str, Any]) -> Sample | None:
     sentence, pronoun = value(row, "text"), value(row, "pronoun_text", "pronoun")
-    start = value(row, "pronoun_start", "pronoun_loc")
-    if not isinstance(sentence, str) or not isinstance(pronoun, str) or not isinstance(start, int):
-        raise RowError(f"text, pronoun and its place are {(sentence, pronoun, start)!r:.80}.")
+    if not isinstance(sentence, str) or not isinstance(pronoun, str):
+        raise RowError(f"text and pronoun are {(sentence, pronoun)!r:.80}; they must be texts.")
+    start = number(row, "pronoun_start", "pronoun_loc", least=0, most=len(sentence))
     if sentence[start : start + len(pronoun)] != pronoun:
         raise RowError(f"the pronoun {pronoun!r} is not at {start} of {sentence!r:.80}.")
     marked = f"{sentence[:start]}*{pronoun}*{sentence[start + len(pronoun) :]}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Dataset, Sample, define
-from teacherlm_jax.tasks.catalogue.reading import part, row_id, text, texts, value
+from teacherlm_jax.tasks.catalogue.reading import part, row_id, text, texts, truth
 from teacherlm_jax.tasks.catalogue.reading_comprehension import UNANSWERABLE
 
 
@@ -29,9 +28,7 @@ def _adversarial(row: Mapping[str, Any]) -> Sample | None:
 
 
 def _duorc(row: Mapping[str, Any]) -> Sample | None:
-    missing, answers = value(row, "no_answer"), [each for each in texts(row, "answers") if each]
-    if not isinstance(missing, bool):
-        raise RowError(f"field 'no_answer' is {missing!r:.80}; it must be true or false.")
+    missing, answers = truth(row, "no_answer"), [each for each in texts(row, "answers") if each]
     fields = {name: text(row, name) for name in ("title", "plot", "question")}
     if not all(fields.values()) or not (missing or answers):
         return None

@@ -8,28 +8,38 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import letter_place
+from teacherlm_jax.tasks.catalogue.lettered import letter_place, listed_options
 from teacherlm_jax.tasks.catalogue.reading import text
 
-# "a ) 38 , b ) 27.675 , …", and in some rows "['a ) 38', 'b ) 27.675', …]".
-_NAME = re.compile(r"(?:^|,)[\s'\"]*([a-e]) ?\) ?")
+_MOST = 5
+
+
+def _mark(letter: str) -> str:
+    return rf"(?:^|,)\s*{letter} ?\) ?"
+
+
+def _quoted_mark(letter: str) -> str:
+    return rf"(?:^|['\"]\s*,)\s*['\"]\s*{letter} ?\) ?"
 
 
 def split_options(options: str) -> list[str]:
     """The texts of the options that one text lists.
 
+    They are "a ) 38 , b ) 27.675 , …", and in some rows "['a ) 38', 'b ) 27.675', …]".
+
     Raises:
       RowError: they are not called a, b, … in order.
     """
     listed = options.strip()
-    around = " ,"
     if listed.startswith("["):
-        listed, around = listed[1:].removesuffix("]"), " ,'\""
-    first, *found = _NAME.split(listed)
-    names, texts = "".join(found[::2]), found[1::2]
-    if first.strip() or len(names) < 2 or names != "abcde"[: len(names)]:
+        listed = listed[1:].removesuffix("]").strip()
+    if listed.startswith(("'", '"')):
+        found = listed_options(re.sub(r"\s*['\"]$", "", listed), _quoted_mark, _MOST)
+    else:
+        found = listed_options(listed, _mark, _MOST)
+    if len(found) < 2:
         raise RowError(f"field 'options' is {options!r:.120}; it must list a ) … , b ) …")
-    return [each.strip(around) for each in texts]
+    return [each.strip(" ,") for each in found]
 
 
 def _read(row: Mapping[str, Any]) -> Sample:

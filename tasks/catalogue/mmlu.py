@@ -11,7 +11,7 @@ from typing import Any
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
 from teacherlm_jax.tasks.catalogue.lettered import letter_place, number_place
-from teacherlm_jax.tasks.catalogue.reading import value
+from teacherlm_jax.tasks.catalogue.reading import as_whole_number, value
 
 _LETTERS = "ABCD"
 _ENDS = tuple('.,?!"')
@@ -36,7 +36,8 @@ def _read(row: Mapping[str, Any]) -> Sample:
         if not isinstance(words, str):
             raise RowError(f"question, subject and options must be texts, not {words!r:.80}.")
     question, subject, *options = texts
-    place = (letter_place if isinstance(row.get("answer"), str) else number_place)(row, "answer", 4)
+    is_number = as_whole_number(row.get("answer")) is not None
+    place = (number_place if is_number else letter_place)(row, "answer", len(_LETTERS))
     options = [_one_line(option) for option in options]
     return Sample(
         {"question": clean_question(question), "subject": subject.strip().replace(" ", "_")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,17 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Dataset, Sample, define
-from teacherlm_jax.tasks.catalogue.lettered import letter_place
-from teacherlm_jax.tasks.catalogue.reading import chosen, part, row_id, text, texts, value
+from teacherlm_jax.tasks.catalogue.lettered import key_place, letter_place
+from teacherlm_jax.tasks.catalogue.reading import (
+    chosen,
+    known_texts,
+    number,
+    part,
+    row_id,
+    text,
+    texts,
+    value,
+)
 
 _TWO_OPTIONS = re.compile(r"(?P<question>.+?)\s*\(A\)\s*(?P<a>.+?)\s*\(B\)\s*(?P<b>.+)", re.DOTALL)
 
@@ -33,26 +43,21 @@ def _by_text(
 def _by_key(
     row: Mapping[str, Any], fields: Mapping[str, str], more: Mapping[str, str]
 ) -> Sample | None:
-    """A row with AI2's `choices` and `answerKey`; of the fields `more` some may be empty."""
-    key = text(row, "answerKey")
-    if not key:
+    """A row with AI2's `choices` and `answerKey`; the question does without the fields `more`."""
+    if value(row, "answerKey") == "":
         return None  # hidden
     choices = part(row, "choices")
-    options, labels = texts(choices, "text"), texts(choices, "label")
-    if key not in labels or len(labels) != len(options):
-        raise RowError(f"field 'answerKey' is {key!r:.80}; it must be one of {labels}.")
+    options = texts(choices, "text")
+    place = key_place(row, "answerKey", value(choices, "label"), len(options))
     if not all([*fields.values(), *options]):
         return None
-    known = {name: words for name, words in more.items() if words}
-    return chosen({**fields, **known}, options, labels.index(key), id=row_id(row, "id"))
+    return chosen({**fields, **more}, options, place, id=row_id(row, "id"))
 
 
 def _cos_e(row: Mapping[str, Any]) -> Sample | None:
     """Ids are CommonsenseQA's, and so ECQA's `q_no`."""
-    fields = {"question": text(row, "question")}
-    explanation = text(row, "abstractive_explanation")
-    if explanation:
-        fields["explanation"] = explanation
+    explained = known_texts(row, explanation="abstractive_explanation")
+    fields = {"question": text(row, "question"), **explained}
     return _by_text(fields, texts(row, "choices"), text(row, "answer"), row_id(row, "id"))
 
 
@@ -65,11 +70,7 @@ def _dream(row: Mapping[str, Any]) -> Sample | None:
 
 
 def _qasc(row: Mapping[str, Any]) -> Sample | None:
-    facts = {
-        "fact1": text(row, "fact1"),
-        "fact2": text(row, "fact2"),
-        "fact": text(row, "combinedfact"),
-    }
+    facts = known_texts(row, fact1="fact1", fact2="fact2", fact="combinedfact")
     return _by_key(row, {"question": text(row, "question")}, facts)
 
 
@@ -119,28 +120,21 @@ def _race(row: Mapping[str, Any]) -> list[Sample]:
 
 def _sciq(row: Mapping[str, Any]) -> Sample | None:
     question, answer = text(row, "question"), text(row, "correct_answer")
-    support = text(row, "support")
+    support = known_texts(row, support="support")
     options = [answer, *(text(row, f"distractor{number}") for number in (1, 2, 3))]
     # The files name the answer apart; an order by content gives it no place of its own.
     options.sort(key=lambda option: hashlib.sha256(f"{question}/{option}".encode()).digest())
     sample = _by_text({"question": question}, options, answer, "")
-    if sample is None or not support:
-        return sample
-    return Sample(
-        {"question": question, "support": support},
-        answer,
-        sample.options,
-        answer_index=sample.answer_index,
-    )
+    if sample is None:
+        return None
+    return dataclasses.replace(sample, fields={**sample.fields, **support})
 
 
 def _social_i_qa(row: Mapping[str, Any]) -> Sample | None:
     options = [text(row, f"answer{letter}") for letter in "ABC"]
     fields = {"context": text(row, "context"), "question": text(row, "question")}
-    label = text(row, "label")
-    if label not in ("1", "2", "3"):
-        raise RowError(f"field 'label' is {row['label']!r:.80}; it must be '1', '2' or '3'.")
-    return chosen(fields, options, int(label) - 1) if all([*fields.values(), *options]) else None
+    place = number(row, "label", least=1, most=3) - 1
+    return chosen(fields, options, place) if all([*fields.values(), *options]) else None
 
 
 def _wiki_hop(row: Mapping[str, Any]) -> Sample | None:
@@ -160,8 +154,9 @@ def _wiqa(row: Mapping[str, Any]) -> Sample | None:
         "process": "\n".join(f"{place}. {step}" for place, step in enumerate(steps, start=1)),
         "question": text(row, "question_stem"),
     }
-    options = texts(part(row, "choices"), "text")
-    place = letter_place(row, "answer_label_as_choice", len(options))
+    choices = part(row, "choices")
+    options = texts(choices, "text")
+    place = key_place(row, "answer_label_as_choice", value(choices, "label"), len(options))
     if not all([*fields.values(), *options]):
         return None
     return chosen(fields, options, place, id=row_id(row, "metadata_question_id"))

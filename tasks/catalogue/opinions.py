@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import by_label, text, value
+from teacherlm_jax.tasks.catalogue.reading import by_label, number, text, unescaped
 
 NEGATIVE_OR_POSITIVE = ("negative", "positive")
 STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
@@ -22,9 +21,7 @@ def _amazon(row: Mapping[str, Any]) -> Sample | None:
 
 
 def _app(row: Mapping[str, Any]) -> Sample | None:
-    star = value(row, "star")
-    if isinstance(star, bool) or star not in (1, 2, 3, 4, 5):
-        raise RowError(f"field 'star' is {star!r:.80}; it must be 1 to 5.")
+    star = number(row, "star", least=1, most=len(STARS))
     fields = {"app": text(row, "package_name"), "review": text(row, "review")}
     return Sample(fields, STARS[star - 1], STARS) if all(fields.values()) else None
 
@@ -36,8 +33,7 @@ def _film(row: Mapping[str, Any]) -> Sample | None:
 
 def _yelp(row: Mapping[str, Any]) -> Sample | None:
     stars = by_label(row, "label", STARS)
-    # Line breaks and quotation marks are escaped.
-    review = text(row, "text").replace('\\""', '"').replace("\\n", "\n").strip()
+    review = unescaped(text(row, "text"))
     return Sample({"review": review}, stars, STARS) if stars and review else None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,11 +26,15 @@ def _pair(row: Mapping[str, Any], first: str, second: str) -> Sample | None:
 
 
 def _similarity(row: Mapping[str, Any]) -> Sample | None:
-    score = value(row, "label")
-    if score in (-1, -1.0):
+    label = value(row, "label")
+    score = math.nan if isinstance(label, bool) else label
+    if isinstance(label, str):
+        with contextlib.suppress(ValueError):
+            score = float(label)  # of a CSV file
+    if score == -1:
         return None
-    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 5:
-        raise RowError(f"field 'label' is {score!r:.80}; it must be a number from 0 to 5.")
+    if not isinstance(score, int | float) or not 0 <= score <= 5:
+        raise RowError(f"field 'label' is {label!r:.80}; it must be a number from 0 to 5.")
     fields = {"sentence1": text(row, "sentence1"), "sentence2": text(row, "sentence2")}
     return Sample(fields, f"{score:.0f}", SIMILARITIES, row_id(row, "idx"))
 

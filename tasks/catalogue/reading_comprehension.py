@@ -7,7 +7,18 @@ from typing import Any
 
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import by_label, chosen, part, row_id, text, texts, value
+from teacherlm_jax.tasks.catalogue.lettered import key_place
+from teacherlm_jax.tasks.catalogue.reading import (
+    by_label,
+    chosen,
+    known_texts,
+    part,
+    row_id,
+    text,
+    texts,
+    truth,
+    value,
+)
 
 NO_OR_YES = ("no", "yes")
 UNANSWERABLE = "unanswerable"
@@ -18,12 +29,12 @@ def squad(row: Mapping[str, Any]) -> Sample | None:
     """A row of SQuAD, either version, or of a data set with its fields: the first answer."""
     answers = texts(part(row, "answers"), "text")
     fields = {
-        "title": text(row, "title").replace("_", " "),
+        **{name: of.replace("_", " ") for name, of in known_texts(row, title="title").items()},
         "context": text(row, "context"),
         "question": text(row, "question"),
     }
     # The hub's files say it by having no answers, TFDS by a field.
-    impossible = value(row, "is_impossible") if "is_impossible" in row else not answers
+    impossible = truth(row, "is_impossible") if "is_impossible" in row else not answers
     if not impossible and not answers:
         raise RowError("field 'answers' has no text; a question with an answer must have one.")
     return Sample(fields, UNANSWERABLE if impossible else answers[0], id=row_id(row, "id"))
@@ -56,19 +67,14 @@ def _multirc(row: Mapping[str, Any]) -> Sample | None:
 def _openbookqa(row: Mapping[str, Any]) -> Sample | None:
     if "question_stem" in row:
         question, choices = text(row, "question_stem"), part(row, "choices")
-        options, labels = texts(choices, "text"), texts(choices, "label")
-        key = value(row, "answerKey")
-        if key not in labels:
-            raise RowError(f"field 'answerKey' is {key!r:.80}; it must be one of {labels}.")
-        place = labels.index(key)
+        options = texts(choices, "text")
+        place: Any = key_place(row, "answerKey", value(choices, "label"), len(options))
     else:
         asked = part(row, "question")
         question, place = text(asked, "stem"), value(row, "answerKey")
         options = [text(asked, f"choice_{letter}") for letter in "ABCD"]
-    fields = {"question": question}
     # The hub's config "main" has no facts, for a closed book; "additional" has them.
-    if "fact1" in row:
-        fields["fact"] = text(row, "fact1")
+    fields = {"question": question, **known_texts(row, fact="fact1")}
     return chosen(fields, options, place, "answerKey", row_id(row, "id"))
 
 
@@ -76,18 +82,15 @@ def _bool_q(row: Mapping[str, Any]) -> Sample | None:
     if "label" in row:
         answer = by_label(row, "label", NO_OR_YES)
     else:
-        truth = value(row, "answer")
-        if not isinstance(truth, bool):
-            raise RowError(f"field 'answer' is {truth!r:.80}; it must be true or false.")
-        answer = NO_OR_YES[truth]
+        answer = NO_OR_YES[truth(row, "answer")]
     if answer is None:
         return None
     question, passage = text(row, "question"), text(row, "passage")
     if not question.endswith("?"):
         question += "?"
     # As SuperGLUE joins them; the hub's google/boolq has no titles.
-    if "title" in row:
-        passage = f"{text(row, 'title')} -- {passage}"
+    for title in known_texts(row, title="title").values():
+        passage = f"{title} -- {passage}"
     fields = {"question": question[:1].upper() + question[1:], "passage": passage}
     return Sample(fields, answer, NO_OR_YES, row_id(row, "idx"))
 

@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
-from teacherlm_jax.tasks.catalogue.reading import by_label, row_id, text, value
+from teacherlm_jax.tasks.catalogue.reading import by_label, number, row_id, text, unescaped
 
 NEGATIVE_OR_POSITIVE = ("negative", "positive")
 
@@ -23,15 +22,12 @@ def _labelled(row: Mapping[str, Any], name: str, field: str) -> Sample | None:
 
 
 def _without_marks(words: str) -> str:
-    """IMDB's line breaks are HTML, and Yelp's line breaks and quotation marks are escaped."""
-    words = re.sub(r"(<br\s*/?>\s*)+", "\n", words)
-    return words.replace('\\""', '"').replace("\\n", "\n").strip()
+    """IMDB's line breaks are HTML; Yelp's texts are escaped."""
+    return unescaped(re.sub(r"(<br\s*/?>\s*)+", "\n", words))
 
 
 def _tweet(row: Mapping[str, Any]) -> Sample | None:
-    polarity = value(row, "polarity", "sentiment")
-    if isinstance(polarity, bool) or polarity not in (0, 1, 2, 3, 4):
-        raise RowError(f"field 'polarity' is {polarity!r:.80}; it must be 0 to 4.")
+    polarity = number(row, "polarity", "sentiment", least=0, most=4)
     tweet = text(row, "text")
     # The 2 of some test rows is neither: FLAN calls it negative, which it is not.
     if polarity == 2 or not tweet:

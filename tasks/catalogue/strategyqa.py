@@ -8,7 +8,7 @@ from typing import Any
 from teacherlm_jax.data.row_rendering import RowError
 from teacherlm_jax.tasks.catalogue.dataset import Sample, define
 from teacherlm_jax.tasks.catalogue.lettered import letter_place
-from teacherlm_jax.tasks.catalogue.reading import row_id, text
+from teacherlm_jax.tasks.catalogue.reading import row_id, text, truth
 
 OPTIONS = ("True", "False")
 
@@ -26,8 +26,8 @@ def _read(row: Mapping[str, Any]) -> Sample | None:
     answer = row.get("answer")
     if answer is None:
         return None  # the release's test rows
-    if isinstance(answer, bool):
-        place = OPTIONS.index(str(answer))
+    if isinstance(answer, bool) or str(answer).strip().capitalize() in OPTIONS:
+        place = OPTIONS.index(str(truth(row, "answer")))
     else:
         place = letter_place(row, "answer", len(OPTIONS))
     fields = {"question": text(row, "origin_question", "question")}

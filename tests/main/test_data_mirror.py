@@ -61,12 +61,14 @@ def test_a_data_set_of_the_catalogue_from_a_repository(mirror, hub, tmp_path):
 
 
 def test_rows_that_tasks_cannot_read_are_told_of(mirror, tmp_path):
-    (tmp_path / "train.csv").write_text("premise,hypothesis,label\na,b,1\n")
-    split = f"train={tmp_path}/train.csv"
-    text = mirror("super_glue_cb", "--split", split)
-    assert "tasks cannot read the first row of 'train'" in text and "field 'label' is '1'" in text
-    text = mirror("super_glue_cb", "--split", split, "--integers", "label", "--to", tmp_path / "x")
-    assert "cannot read" not in text
+    (tmp_path / "train.csv").write_text("premise,hypothesis,label\na,b,e\n")
+    (tmp_path / "of_numbers.csv").write_text("premise,hypothesis,label\na,b,1\n")
+    text = mirror("super_glue_cb", "--split", f"train={tmp_path}/train.csv")
+    assert "tasks cannot read the first row of 'train'" in text and "field 'label' is 'e'" in text
+    for number, more in enumerate(((), ("--integers", "label"))):
+        to = ("--to", tmp_path / str(number))
+        text = mirror("super_glue_cb", "--split", f"train={tmp_path}/of_numbers.csv", *more, *to)
+        assert "cannot read" not in text
 
 
 def test_the_original_files_of_mmlu(mirror, tmp_path):

@@ -186,12 +186,13 @@ def test_the_hub_numbers_kinds_of_questions_in_its_own_order() -> None:
 
 def test_similarities_are_rounded_to_whole_numbers() -> None:
     row = dict(CASES["glue_stsb"].row or {})
-    for label, answer in ((0.0, "0"), (2.4, "2"), (3.75, "4"), (5, "5")):
+    for label, answer in ((0.0, "0"), (2.4, "2"), (3.75, "4"), (5, "5"), ("3.8", "4")):
         sample = read("glue_stsb", {**row, "label": label})
         assert sample is not None and sample.answer == answer
     assert read("glue_stsb", {**row, "label": -1.0}) is None
-    with pytest.raises(RowError, match="number from 0 to 5"):
-        read("glue_stsb", {**row, "label": 5.5})
+    for no_score in (5.5, True, "nan", "much"):
+        with pytest.raises(RowError, match=f"is {no_score!r}; it must be a number from 0 to 5"):
+            read("glue_stsb", {**row, "label": no_score})
 
 
 def test_neutral_tweets_are_neither_negative_nor_positive() -> None:
@@ -248,7 +249,7 @@ def test_rows_without_an_answer_or_a_side_are_left_out() -> None:
 def test_malformed_rows_say_what_is_wrong() -> None:
     for name, changes, message in [
         ("super_glue_copa", {"question": "why"}, "must be one of"),
-        ("story_cloze_2016", {"label": 3}, "must be 1 or 2"),
+        ("story_cloze_2016", {"label": 3}, "must be 1 to 2"),
         ("coqa", {"questions": ["Who?"]}, "1 questions have 2 answers"),
         ("bool_q", {"answer": "yes"}, "must be true or false"),
         ("wsc273", {"pronoun_start": 2}, "is not at 2"),

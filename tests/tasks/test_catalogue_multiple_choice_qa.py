@@ -95,7 +95,7 @@ def test_rows_without_an_answer_or_a_text_are_left_out(name, change):
         ("race_middle", {"answer": "C"}, "'answer' is 'C'; it must be a letter of AB"),
         ("race_middle", {"options": "ab"}, "field 'options' is 'ab'; it must be a list"),
         ("social_i_qa", {"label": "4"}, "'label' is '4'"),
-        ("wiqa", {"answer_label_as_choice": "D"}, "must be a letter of ABC"),
+        ("wiqa", {"answer_label_as_choice": "D"}, "must be one of .'A', 'B', 'C'"),
         ("duorc_selfrc", {"no_answer": "no"}, "'no_answer' is 'no'"),
         ("kilt_tasks_hotpotqa", {"output": "Roe"}, "'output' is 'Roe'"),
         ("app_reviews", {"star": 6}, "'star' is 6; it must be 1 to 5"),

@@ -70,7 +70,7 @@ def test_rows_without_an_answer_are_left_out(name, change, rows):
         ("aeslc", {"email_body": None}, "must be a text"),
         ("ag_news_subset", {"label": 4}, "must be 0 to 3"),
         ("arc_easy", {"answerKey": "E"}, "must be one of"),
-        ("arc_easy", {"choices": {"text": ["a"], "label": [0, 1]}}, "lists of one length"),
+        ("arc_easy", {"choices": {"text": ["a"], "label": [0, 1]}}, "must have one of its own"),
         ("natural_questions", {"answer": []}, "must hold a text"),
         ("common_gen", {"concepts": []}, "a list that is not empty"),
         ("opinion_abstracts_idebate", {"_argument_sentences": "one"}, "must hold texts"),
