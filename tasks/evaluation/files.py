@@ -100,8 +100,8 @@ def _answer(values: Mapping[str, Any], choices: Sequence[str]) -> str:
         # A text of a choice counts before a letter: choices may be single letters.
         if answer in choices:
             return letters[list(choices).index(answer)]
-        if answer.strip("() .") in letters:
-            return answer.strip("() .")
+        if (letter := answer.strip("() .").upper()) in letters:
+            return letter
     raise RowError(
         f"answer is {answer!r:.80}; it must be a letter of {''.join(letters)}, a number from 0 to"
         f" {len(choices) - 1}, or the text of a choice."

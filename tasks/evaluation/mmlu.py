@@ -6,6 +6,7 @@ The groups are those of the original table, with anatomy under "other"; lm-eval 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -94,10 +95,13 @@ def introduction(subject: str) -> str:
     return f"The following are multiple choice questions (with answers) about {spoken}. "
 
 
+_WITHOUT_NAME = re.compile(rb'"(?:subject|task)"\s*:\s*[^"\s]')
+
+
 def _is_of(subject: str, row: Mapping[str, Any]) -> bool:
     # Rows without a subject are for the reader to refuse.
-    found = row.get("subject", row.get("task", subject))
-    return str(found).strip().replace(" ", "_") == subject
+    found = row.get("subject", row.get("task"))
+    return not isinstance(found, str) or found.strip().replace(" ", "_") == subject
 
 
 def _may_be_of(subject: str, row: bytes) -> bool:
@@ -106,6 +110,7 @@ def _may_be_of(subject: str, row: bytes) -> bool:
         subject.encode() in row
         or subject.replace("_", " ").encode() in row
         or (b'"subject"' not in row and b'"task"' not in row)
+        or _WITHOUT_NAME.search(row) is not None
     )
 
 

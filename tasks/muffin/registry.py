@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import seqio
 
 from teacherlm_jax.data import split_slices
-from teacherlm_jax.data.row_rendering import RawRow
+from teacherlm_jax.data.row_rendering import RawRow, RowError
 from teacherlm_jax.tasks import capping, text_tasks
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS, samples
 from teacherlm_jax.tasks.muffin.flan_tasks import FLAN_TASKS, FlanTask, the_62
-from teacherlm_jax.tasks.muffin.template import Template, render
+from teacherlm_jax.tasks.muffin.template import Template, render, values
 from teacherlm_jax.tasks.muffin.templates import TEMPLATES
 
 MAX_EXAMPLES = 30_000
@@ -128,12 +128,21 @@ def training_rows(task: FlanTask) -> int:
 def examples(
     row: RawRow, task: FlanTask, templates: Sequence[Template], seed: int
 ) -> Iterator[Mapping[str, str]]:
-    """The examples of a row, one a sample; none where the row is left out."""
+    """The examples of a row, one a sample; none where the row is left out.
+
+    Raises:
+      RowError: every template names a field that a sample does not have.
+    """
     for place, sample in enumerate(samples(DATASETS[task.dataset], row.values)):
         if task.keep is not None and not task.keep(sample):
             continue
         number = f"{row.index}.{place}" if place else str(row.index)
-        template = templates[capping.draw(seed, task.dataset, number) % len(templates)]
+        known = values(sample).keys()
+        fitting = [each for each in templates if each.placeholders <= known]
+        if not fitting:
+            missing = sorted(frozenset.union(*(each.placeholders for each in templates)) - known)
+            raise RowError(f"the row has none of {missing}, and every template names one of them.")
+        template = fitting[capping.draw(seed, task.dataset, number) % len(fitting)]
         inputs, targets = render(template, sample)
         id_ = f"{task.name}:{number}:{template.name}"
         yield {"id": id_, "inputs": inputs, "targets": targets}

@@ -36,7 +36,7 @@ def rows_of(task, split="evaluation"):
 ROW = {"question": "Which has fur?", "choices": ["an otter", "a hat"], "answer": "A"}
 
 
-@pytest.mark.parametrize("answer", ["A", "(A)", 0, "an otter"])
+@pytest.mark.parametrize("answer", ["A", "(a)", 0, "an otter"])
 def test_questions_of_a_file_are_a_task_however_the_answer_is_given(answer, tmp_path):
     row = {**ROW, "answer": answer, "subject": "pets", "id": 0}
     task = files.task_name(written(tmp_path, [row]), name=f"file_{abs(hash(answer))}")

@@ -1,9 +1,11 @@
 """MMLU's subjects, groups and cleaning."""
 
 import csv
+import json
 
 import pytest
 
+from teacherlm_jax.data.row_rendering import RawRow, RowError
 from teacherlm_jax.tasks.catalogue.mmlu import clean_question
 from teacherlm_jax.tasks.evaluation import mmlu
 from tests.source import ROOT
@@ -52,6 +54,17 @@ def test_groups_are_those_of_the_table(column, groups):
 )
 def test_questions_are_cleaned_as_the_authors_do(question, clean):
     assert clean_question(question) == clean
+
+
+def test_a_row_whose_subject_is_no_text_is_refused_and_not_passed_over():
+    row = {"question": "Which?", "choices": list("wxyz"), "answer": 0, "subject": None}
+    for values in (row, {**row, "subject": 7}):
+        raw = json.dumps(values).encode()
+        for asked in (mmlu.SETS[0], mmlu.SETS[-1]):
+            assert asked.may_have(raw)
+            with pytest.raises(RowError, match="question, subject and options must be texts"):
+                asked.questions(RawRow(values, 0, "here"))
+    assert not mmlu.SETS[0].may_have(b'{"question": "Which?", "subject": "anatomy", "answer": 1}')
 
 
 def test_a_subjects_introduction_is_the_authors():

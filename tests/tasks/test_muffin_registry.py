@@ -5,7 +5,7 @@ import pytest
 import seqio
 
 from teacherlm_jax.data import default_vocabulary
-from teacherlm_jax.data.row_rendering import RawRow
+from teacherlm_jax.data.row_rendering import RawRow, RowError
 from teacherlm_jax.tasks import capping
 from teacherlm_jax.tasks.catalogue.dataset import DATASETS
 from teacherlm_jax.tasks.muffin import registry
@@ -103,6 +103,31 @@ def test_training_on_arc_is_with_four_options_only():
         values = {"id": "x", "question": "Which?", "answerKey": 2, "choices": choices}
         found = registry.examples(RawRow(values, 0, ""), task, TEMPLATES["arc_easy"], 0)
         assert len(list(found)) == (count == 4)
+
+
+def test_a_row_is_told_by_a_template_whose_fields_it_has():
+    squad = FLAN_TASKS["squad_v1"]
+    row = dict(CASES["squad_v1"].row or {})
+    templates = TEMPLATES["squad_v1"]
+    with_title = {each.name for each in templates if "title" in each.placeholders}
+    assert 0 < len(with_title) < len(templates)
+    told = [
+        example["id"].rpartition(":")[2]
+        for index in range(60)
+        for example in registry.examples(
+            RawRow({**row, "title": ""}, index, ""), squad, templates, 0
+        )
+    ]
+    assert len(told) == 60 and set(told) == {each.name for each in templates} - with_title
+
+
+def test_a_row_that_no_template_can_tell_is_malformed():
+    openbookqa = FLAN_TASKS["openbookqa"]
+    row = RawRow({**(CASES["openbookqa"].row or {}), "fact1": ""}, 0, "")
+    of_facts = [each for each in TEMPLATES["openbookqa"] if "fact" in each.placeholders]
+    assert list(registry.examples(row, openbookqa, TEMPLATES["openbookqa"], 0))
+    with pytest.raises(RowError, match=r"the row has none of \['fact'\]"):
+        list(registry.examples(row, openbookqa, of_facts, 0))
 
 
 # Templates
