@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
+import seqio
+import tensorflow as tf
 import torch
 import transformers
+from lm_eval.api.instance import Instance
 
+from teacherlm_jax.evaluation import evaluate
+from teacherlm_jax.evaluation.evaluator import RankEvaluator
 from teacherlm_jax.partitioning.mesh import MeshConfig
 from teacherlm_jax.scoring import boundary
+from teacherlm_jax.scoring.metrics import rank_classification
+from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.tasks.evaluation import forms
 from tests import lm_eval_agreement as agreement
 from tests import tiny_lm_eval
@@ -56,6 +63,44 @@ def test_with_and_without_bos(family, add_bos):
     folder = tiny_lm_eval.folder(family, True)
     asked = agreement.asked(agreement.OWN, "options")
     assert_agrees(agreement.compare(folder, asked, "joint", add_bos))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("family", tiny_lm_eval.FAMILIES)
+def test_options_without_their_prompt_score_as_in_the_harness(family, form):
+    """What acc_mutual_info takes off: of Llama's kind an option alone has a space before it."""
+    folder = tiny_lm_eval.folder(family, True)
+    asked = [one for one in agreement.asked(agreement.OWN, form) if len(one[1]) > 1]
+    name = f"without_prompt_{family}_{form}"
+    rows = [
+        {"inputs": prompt, "targets": option, "idx": [number, place], "is_correct": place == 0}
+        for number, (prompt, options) in enumerate(asked)
+        for place, option in enumerate(options)
+    ]
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    feature = seqio.Feature(agreement.vocabulary(folder), add_eos=False)
+    seqio.TaskRegistry.add(
+        name,
+        source=seqio.FunctionDataSource(
+            lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensor_slices(columns),
+            splits=["test"],
+        ),
+        output_features={"inputs": feature, "targets": feature},
+        preprocessors=[seqio.preprocessors.tokenize],
+        postprocess_fn=lambda output, example, is_target: (example["idx"], example["is_correct"]),
+        metric_fns=[rank_classification],
+    )
+    decoder, params, mesh = agreement.params(folder, agreement.ONE_DEVICE)
+    settings = evaluate.CheckpointEvaluation(
+        str(folder), name, "", max_length=agreement.MAX_LENGTH, boundary="joint"
+    )
+    scorer = Scorer(decoder, settings.policy(), batch_size=16, mesh=mesh)
+    scores = RankEvaluator(name, "test", scorer).score(params)
+    texts = [option for _, options in asked for option in options]
+    requests = [Instance("loglikelihood", {}, ("", text), n) for n, text in enumerate(texts)]
+    expected = agreement.theirs(folder, None).loglikelihood(requests, disable_tqdm=True)
+    found = [value for score in scores for value in score.unconditional]
+    np.testing.assert_allclose(found, [value for value, _ in expected], rtol=0, atol=TOLERANCE)
 
 
 def test_bos_is_what_the_models_files_say():

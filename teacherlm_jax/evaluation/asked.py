@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from teacherlm_jax.data import vocabularies
 from teacherlm_jax.scoring import boundary
-from teacherlm_jax.scoring.scores import OptionRow, Question, group_rows
+from teacherlm_jax.scoring.scores import OptionRow, Question, ScoringPolicy, group_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ def read_task(
     split: str,
     task_rows: tf.data.Dataset,
     model_rows: tf.data.Dataset,
-    rule: str,
+    policy: ScoringPolicy,
 ) -> AskedTask:
     """The questions of a task that an evaluator has cached.
 
@@ -101,8 +101,8 @@ def read_task(
       split: of the task.
       task_rows: as the task makes them.
       model_rows: as the evaluator hands them to a score function.
-      rule: "apart": tokens are those of the rows, as any other evaluator has them; "joint": the
-        rows' texts are tokenized anew; see `boundary`.
+      policy: where its boundary is "apart", tokens are those of the rows, as any other evaluator
+        has them; "joint": the rows' texts are tokenized anew; see `boundary`.
 
     Raises:
       ValueError: a row has no option, rows of a question differ in their prompts, two questions
@@ -124,8 +124,11 @@ def read_task(
         for number, (question, own) in enumerate(zip(questions, of_question))
     ]
     _check_ids(f"{task.name}/{split}", asked)
-    if rule == "joint":
+    if policy.boundary == "joint":
         asked = _cut_anew(task, asked)
+        vocabulary = task.output_features["targets"].vocabulary
+        if policy.unconditional_prompt in ((), (vocabulary.bos_id,), (vocabulary.eos_id,)):
+            asked = _with_options_alone(vocabulary, asked)
     return AskedTask(asked, indices, places)
 
 
@@ -209,3 +212,20 @@ def _cut_anew(task: seqio.Task, asked: Sequence[Asked]) -> list[Asked]:
         )
         for one, cut in zip(asked, boundary.cut_many(encode_many, texts, "joint"), strict=True)
     ]
+
+
+def _with_options_alone(vocabulary: seqio.Vocabulary, asked: Sequence[Asked]) -> list[Asked]:
+    """The same questions, with each option as a text that nothing stands before.
+
+    As lm-evaluation-harness encodes it: some tokenizers put a space before every text.
+    """
+    texts = list(dict.fromkeys(text for one in asked for text in one.continuations))
+    tokens = dict(zip(texts, vocabularies.encode_many(vocabulary, texts), strict=True))
+
+    def alone(one: Asked) -> Question:
+        pairs = zip(one.continuations, one.question.options, strict=True)
+        return dataclasses.replace(
+            one.question, options_alone=[tokens[text] or option for text, option in pairs]
+        )
+
+    return [dataclasses.replace(one, question=alone(one)) for one in asked]

@@ -122,9 +122,8 @@ class RankEvaluator:
     ) -> None:
         """Takes in the questions of a task."""
         task_rows = self._evaluator.cached_task_datasets[task]
-        rule = self._scorer.policy.boundary
-        registered = seqio.TaskRegistry.get(task)
-        read = asked.read_task(registered, self._split, task_rows, dataset, rule)
+        registered, policy = seqio.TaskRegistry.get(task), self._scorer.policy
+        read = asked.read_task(registered, self._split, task_rows, dataset, policy)
         has_answers = {"idx", "is_correct"} <= task_rows.element_spec.keys()
         _check_questions(f"{task}/{self._split}", read, has_answers)
         if sorted(read.indices) != list(range(len(read.indices))):

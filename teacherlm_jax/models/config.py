@@ -205,21 +205,23 @@ class DecoderConfig:
                 f"DecoderConfig.dropout_rate = {self.dropout_rate}, but it must lie in [0, 1)."
             )
 
-    def check_row_length(self, length: int, name: str) -> None:
+    def check_row_length(self, length: int, name: str, unread: int = 0) -> None:
         """Checks that the model has a position for every token of a row.
 
         Args:
           length: tokens of a row.
           name: of what sets it, for the error.
+          unread: how many of them the model does not read.
 
         Raises:
           ValueError: positions are learned, and there are fewer; JAX would take the last one for
             all that come after it.
         """
-        if self.position == "learned" and length > (self.max_positions or 0):
+        most = (self.max_positions or 0) + unread
+        if self.position == "learned" and length > most:
             raise ValueError(
                 f"{name} = {length}, but the model has {self.max_positions} learned positions "
-                f"(DecoderConfig.max_positions): set it to at most {self.max_positions}."
+                f"(DecoderConfig.max_positions): set it to at most {most}."
             )
 
     @property

@@ -4,6 +4,7 @@ Shape legend: S parameter sets, B rows, N questions, O options.
 """
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -89,7 +90,7 @@ class Scorer:
           ValueError: a number is out of its range.
         """
         # The last token of an option is scored, but no input.
-        model.config.check_row_length(policy.max_length - 1, "max_length - 1")
+        model.config.check_row_length(policy.max_length, "max_length", unread=1)
         self.policy = policy
         self._model = model
         self._placement = Placement(mesh, rules)
@@ -123,7 +124,7 @@ class Scorer:
         cuts = [self.cut(question) for question in questions]
         if self.policy.unconditional_prompt is not None and cuts:
             # The longest option, on its own as it will be scored: if that fits, all do.
-            longest = max((option for cut in cuts for option in cut.options), key=len)
+            longest = max((option for cut in cuts for option in cut.without_prompt), key=len)
             self.without_prompt([longest])
 
     def score(
@@ -243,7 +244,7 @@ class Scorer:
         """Log-likelihoods of each question's options without it."""
         if self.policy.unconditional_prompt is None:
             return None
-        asked = self.without_prompt([option for one in splits for option in one.options])
+        asked = self.without_prompt([option for one in splits for option in one.without_prompt])
         known: list[dict[tuple[int, ...], float]] = []
         for numbers, values_SNO, _ in self.run(params, asked, stacked=stacked):
             known = known or [{} for _ in values_SNO]
@@ -251,7 +252,7 @@ class Scorer:
                 for number, values_O in zip(numbers, values_NO):
                     of_option.update(zip(asked[number].options, values_O.tolist()))
         return [
-            [tuple(of_option[option] for option in question.options) for question in splits]
+            [tuple(of_option[option] for option in question.without_prompt) for question in splits]
             for of_option in known
         ]
 
@@ -277,7 +278,10 @@ class Scorer:
                 f"largest bucket, {self._buckets[-1]}: add a bucket of at least {positions}, or "
                 "leave buckets None."
             )
-        for tokens in (result.context, *result.options):
+        if question.options_alone is not None:
+            alone = tuple(tuple(map(int, option)) for option in question.options_alone)
+            result = dataclasses.replace(result, alone=alone)
+        for tokens in (result.context, *result.options, *filter(None, result.alone)):
             if not 0 <= min(tokens) <= max(tokens) < self._vocab_size:
                 raise ValueError(
                     f"{where}: token ids from {min(tokens)} to {max(tokens)}, but they must "

@@ -130,7 +130,7 @@ class ScoreStore:
         identity = _identity(self._checkpoint_digest, scorer.model)
         keys = score_shards.Keys(identity)
         of_question = [tuple(keys.of(cut.context, cut.options)) for cut in splits]
-        options = {option for cut in splits for option in cut.options}
+        options = {option for cut in splits for option in cut.without_prompt}
         without = _rows_without_prompt(scorer, keys, options)
         rows = _distinct(questions, splits, of_question)
         wanted = list(dict.fromkeys(key for row in (*without, *rows) for key in row.keys))
@@ -342,7 +342,7 @@ def _results(
             cut,
             [known[key].log_likelihood for key in own],
             [known[key].is_greedy for key in own],
-            [of_option[option] for option in cut.options] if has_unconditional else None,
+            [of_option[option] for option in cut.without_prompt] if has_unconditional else None,
         )
         for question, cut, own in zip(questions, splits, keys, strict=True)
     ]

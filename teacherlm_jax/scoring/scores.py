@@ -78,19 +78,24 @@ class Question:
       options: token ids of each option.
       option_texts: what bytes and characters are counted of, without the space before; None: the
         scores have no such normalisations.
+      options_alone: token ids of each option as a text of its own, which stand after an
+        unconditional prompt; None: the same as after the prompt.
     """
 
     question_id: Hashable
     prompt_tokens: Sequence[int]
     options: Sequence[Sequence[int]]
     option_texts: Sequence[str] | None = None
+    options_alone: Sequence[Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
-        if self.option_texts is not None and len(self.option_texts) != len(self.options):
-            raise ValueError(
-                f"question {self.question_id!r} has {len(self.options)} options but "
-                f"{len(self.option_texts)} texts of options: give one for each."
-            )
+        named = (("texts of options", self.option_texts), ("options alone", self.options_alone))
+        for name, given in named:
+            if given is not None and len(given) != len(self.options):
+                raise ValueError(
+                    f"question {self.question_id!r} has {len(self.options)} options but "
+                    f"{len(given)} {name}: give one for each."
+                )
 
 
 @dataclasses.dataclass(frozen=True)

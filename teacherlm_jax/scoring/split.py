@@ -17,11 +17,18 @@ class Split:
       context: tokens that are given: BOS if there is one, then the prompt. Never empty.
       options: tokens that are scored, a tuple an option. None is empty.
       truncated: prompt tokens dropped on the left to keep within the maximum.
+      alone: tokens that are scored after the unconditional prompt; (): the options'.
     """
 
     context: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
     truncated: int
+    alone: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def without_prompt(self) -> tuple[tuple[int, ...], ...]:
+        """What is scored of each option after the unconditional prompt."""
+        return self.alone or self.options
 
 
 def split_question(

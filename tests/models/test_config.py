@@ -90,6 +90,9 @@ def test_rows_are_no_longer_than_learned_positions():
     config.check_row_length(14, "max_length")
     with pytest.raises(ValueError, match=r"max_length = 15.*14 learned positions.*at most 14"):
         config.check_row_length(15, "max_length")
+    config.check_row_length(15, "max_length", unread=1)
+    with pytest.raises(ValueError, match=r"max_length = 16.*14 learned positions.*at most 15"):
+        config.check_row_length(16, "max_length", unread=1)
     # Elsewhere the number says what weights were trained for, and forbids nothing.
     families.config("llama", max_positions=14).check_row_length(15, "max_length")
 
