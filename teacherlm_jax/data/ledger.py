@@ -9,6 +9,7 @@ file or one to be written again. Nothing appends, renames, replaces or locks, be
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,10 @@ MARKER_SUFFIX = ".complete"
 
 class TornFileError(ValueError):
     """A file differs from what its marker says, or its marker cannot be read."""
+
+
+class NoSpaceError(OSError):
+    """There is no space left for a file that was to be written; says where, and what to do."""
 
 
 class AlreadyWrittenError(FileExistsError):
@@ -43,6 +48,7 @@ def write_whole(path: epath.PathLike, content: bytes | str) -> epath.Path:
 
     Raises:
         AlreadyWrittenError: the file is complete and holds another content.
+        NoSpaceError: the disk, or a quota, is full.
     """
     path = _checked_path(path)
     data = content.encode("utf-8") if isinstance(content, str) else bytes(content)
@@ -55,13 +61,22 @@ def write_whole(path: epath.PathLike, content: bytes | str) -> epath.Path:
             " written; complete files are never changed. Write to another path, or delete it and"
             f" {marker_path(path).name!r} first."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A marker of another content must be gone before the file is written again. One of this content
-    # stays: another host, writing the same, may have set it a moment ago.
-    if _read_marker(path) is not None and marker_path(path).read_bytes() != marker:
-        marker_path(path).unlink(missing_ok=True)
-    _write_bytes(path, data)
-    _write_bytes(marker_path(path), marker)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A marker of another content must be gone before the file is written again. One of this
+        # content stays: another host, writing the same, may have set it a moment ago.
+        if _read_marker(path) is not None and marker_path(path).read_bytes() != marker:
+            marker_path(path).unlink(missing_ok=True)
+        _write_bytes(path, data)
+        _write_bytes(marker_path(path), marker)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpaceError(
+            f"no space is left in {str(path.parent)!r} for {path.name!r}, {len(data):,} bytes"
+            f" ({error.strerror}): free some there and run the command again, or name a folder on"
+            " another disk. Files that are complete are kept."
+        ) from error
     return path
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.data import links
 from teacherlm_jax.data.raw_files import SUFFIXES, FileError, kind_of
 
 _SPLIT_OF_WORD = {
@@ -39,12 +40,13 @@ def named(patterns: Mapping[str, Sequence[str]]) -> Splits:
 
     Raises:
       FileError: one of them matches nothing.
+      FileNotFoundError: a file is a link to what is not there.
     """
     found: Splits = {}
     for split, places in patterns.items():
         found[split] = []
         for place in places:
-            files = list(_matching(epath.Path(place)))
+            files = [links.checked(file) for file in _matching(epath.Path(place))]
             if not files:
                 raise FileError(f"split {split!r}: no file of rows matches {place!r}.")
             _check_is_whole(files)
@@ -65,8 +67,9 @@ def find(path: epath.PathLike, config: str = "") -> Splits:
 
     Raises:
       FileError: nothing is there, or it is not clear which file is which.
+      FileNotFoundError: a file is a link to what is not there.
     """
-    path = epath.Path(path)
+    path = links.checked(epath.Path(path))
     if not path.exists():
         raise FileError(f"{str(path)!r} is not there.")
     if not path.is_dir():
@@ -95,7 +98,7 @@ def _matching(place: epath.Path) -> Iterator[epath.Path]:
     elif place.is_dir():
         saved = (place / "state.json").exists()
         yield from _saved_files(place) if saved else _walk(place)
-    elif place.exists():
+    elif links.checked(place).exists():
         yield place
 
 
@@ -107,7 +110,7 @@ def walk(folder: epath.Path, may_hold_rows: Callable[[epath.Path], bool]) -> Ite
         if entry.is_dir():
             yield from walk(entry, may_hold_rows)
         elif may_hold_rows(entry):
-            yield entry
+            yield links.checked(entry)
 
 
 def _walk(folder: epath.Path) -> Iterator[epath.Path]:

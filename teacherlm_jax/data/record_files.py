@@ -15,7 +15,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.data import arrow_values, ledger
+from teacherlm_jax.data import arrow_values, ledger, links
 from teacherlm_jax.data.record_fields import RecordError
 
 SUFFIXES = (".jsonl", ".parquet", ".csv", ".json")
@@ -45,7 +45,8 @@ def list_files(
         suffixes: kinds of files that are taken from a folder.
 
     Raises:
-        FileNotFoundError: no file matches, or shards of a folder are missing or unfinished.
+        FileNotFoundError: no file matches, one is a link to what is not there, or shards of a
+            folder are missing or unfinished.
         ValueError: a folder holds rows in files of several kinds, which may be the same rows.
     """
     if isinstance(path, list | tuple):
@@ -57,9 +58,9 @@ def list_files(
         files = sorted(place.parent.glob(place.name), key=str)
         if not files:
             raise FileNotFoundError(f"no file matches {str(place)!r}")
-        return files
+        return [links.checked(file) for file in files]
     if not place.is_dir():
-        if not place.exists():
+        if not links.checked(place).exists():
             raise FileNotFoundError(f"no such file or folder: {str(place)!r}")
         return [place]
     return _files_of_folder(place, suffixes)
@@ -85,7 +86,7 @@ def _files_of_folder(folder: epath.Path, suffixes: Sequence[str]) -> list[epath.
             f" {str(folder / ('*' + files[0].suffix))!r}."
         )
     _check_shards_complete(folder, files)
-    return files
+    return [links.checked(file) for file in files]
 
 
 def _check_shards_complete(folder: epath.Path, files: Sequence[epath.Path]) -> None:

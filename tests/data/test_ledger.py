@@ -1,6 +1,7 @@
 """The write-once store: a file counts when it was written to its end, and never before."""
 
 import json
+import pathlib
 import signal
 import subprocess
 import sys
@@ -22,6 +23,16 @@ def test_what_was_written_is_complete_and_is_read_back(tmp_path):
     marker = json.loads((tmp_path / "made" / "on the way" / "stage.json.complete").read_text())
     assert marker["size"] == 6
     assert len(marker["sha256"]) == 64
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="Linux alone has /dev/full")
+def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path):
+    ledger.write_whole(tmp_path / "before", b"kept")
+    (tmp_path / "rows.jsonl").symlink_to("/dev/full")
+    message = rf"no space is left in '{tmp_path}' for 'rows\.jsonl', 9 bytes .*free some"
+    with pytest.raises(ledger.NoSpaceError, match=message):
+        ledger.write_whole(tmp_path / "rows.jsonl", b"too large")
+    assert [path.name for path in ledger.list_complete(tmp_path)] == ["before"]
 
 
 def test_empty_files_can_be_complete(tmp_path):
