@@ -70,9 +70,9 @@ def record_ids(folder: str) -> None:
 
 def main() -> None:
     """Trains, alone or as a host of several."""
-    from teacherlm_jax.main import command_line
+    from teacherlm_jax.metrics import start_up
 
-    command_line.prepare_environment()
+    start_up.prepare_environment()
     from teacherlm_jax.partitioning import hosts
 
     hosts.initialize_from_environment()

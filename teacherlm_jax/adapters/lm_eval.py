@@ -10,6 +10,17 @@ model_args={"checkpoint": ...})`.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before TensorFlow loads; and under its own name: this run of the file is another module, whose
+    # class is another one, and the harness takes one class a name.
+    from teacherlm_jax.metrics import start_up
+
+    start_up.prepare_environment()
+    with start_up.without_chatter():
+        from teacherlm_jax.adapters import lm_eval as adapter
+    adapter.main()
+    raise SystemExit
+
 import collections
 import functools
 from collections.abc import Sequence
@@ -31,7 +42,7 @@ from teacherlm_jax.scoring.scores import ScoringPolicy
 
 try:
     # The harness introduces its own models only where none is known yet: they come before ours.
-    import lm_eval.models
+    import lm_eval.models  # noqa: F401
     from lm_eval import utils as harness
     from lm_eval.api.model import LM
     from lm_eval.api.registry import register_model
@@ -348,11 +359,4 @@ def main() -> None:
     cli_evaluate()
 
 
-if __name__ == "__main__":
-    # Under its own name: this run of the file is another module, whose class is another one, and
-    # the harness takes one class a name.
-    from teacherlm_jax.adapters import lm_eval
-
-    lm_eval.main()
-else:
-    register_model("teacherlm")(TeacherLM)
+register_model("teacherlm")(TeacherLM)

@@ -9,9 +9,9 @@ from teacherlm_jax.main.command_line import (
     add_gin_search_paths,
     gin_search_paths,
     run_plain_command,
-    without_chatter,
 )
 from teacherlm_jax.main.gin_names import REQUIRED, MacroUse
+from teacherlm_jax.metrics.start_up import without_chatter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -102,7 +102,7 @@ def _source(flags: argparse.Namespace) -> Any:
     Raises:
       ValueError: nobody's, and no files were given; or of another kind.
     """
-    from teacherlm_jax.main.command_line import without_chatter
+    from teacherlm_jax.metrics.start_up import without_chatter
 
     with without_chatter():
         from teacherlm_jax.tasks import text_tasks
@@ -142,7 +142,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 def _origin_of_tfds(flags: argparse.Namespace, source: Any) -> Any:
     from teacherlm_jax.data import mirror_writing, prepared_tfds, split_slices, tfds_preparation
-    from teacherlm_jax.main.command_line import without_chatter
+    from teacherlm_jax.metrics.start_up import without_chatter
 
     if source.tfds is None:
         raise ValueError(source.how_to_get("TFDS does not have it"))

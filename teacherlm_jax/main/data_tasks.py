@@ -57,7 +57,7 @@ def register(flags: argparse.Namespace, *names: str | None) -> list[str]:
     Raises:
       ValueError: a module is not there, or a vocabulary cannot be read.
     """
-    from teacherlm_jax.main.command_line import without_chatter
+    from teacherlm_jax.metrics.start_up import without_chatter
 
     with without_chatter():
         modules = [name for name in _TASK_MODULES if importlib.util.find_spec(name) is not None]

@@ -53,7 +53,10 @@ def run(flags: argparse.Namespace) -> None:
 
     tokenizer = None
     if flags.vocabulary:
-        from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
+        from teacherlm_jax.metrics.start_up import without_chatter
+
+        with without_chatter():
+            from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
 
         encode_many = HuggingFaceVocabulary(flags.vocabulary).encode_many
         tokenizer = lm_eval_logs.Tokenizer(encode_many, lm_eval_logs.adds_bos(flags.vocabulary))

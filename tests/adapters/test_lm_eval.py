@@ -280,6 +280,8 @@ def test_the_command_line_knows_the_model(task):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "BOS 1 ('<s>')" in done.stdout and "|pets" in done.stdout
+    # TensorFlow, which comes with seqio, is silent.
+    assert "oneDNN" not in done.stderr and "absl::InitializeLog" not in done.stderr
     [results] = (task / "out").rglob("results_*.json")
     assert json.loads(results.read_text())["config"]["model"] == "teacherlm"
     [samples] = (task / "out").rglob("samples_pets_*.jsonl")

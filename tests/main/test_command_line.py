@@ -185,33 +185,6 @@ def test_only_errors_of_libraries_reach_the_terminal(folder):
     assert "tiny_command.run.steps = %STEPS" in done.stderr
 
 
-def test_start_up_chatter_is_off_unless_the_user_wants_it(monkeypatch):
-    monkeypatch.setenv("GRPC_VERBOSITY", "DEBUG")
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
-    command_line.prepare_environment()
-    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
-    assert os.environ["GRPC_VERBOSITY"] == "DEBUG"
-
-
-CHATTER = """
-import os, sys
-from teacherlm_jax.main.command_line import without_chatter
-with without_chatter():
-    os.write(2, b"I0000 00:00:1 7 stub.cc:31] Could not find a driver.\\n")
-    os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\\n")
-    os.write(2, b"E0000 00:00:1 7 stub.cc:31] broken\\n")
-    print("a warning", file=sys.stderr)
-    raise ZeroDivisionError
-"""
-
-
-def test_chatter_of_loading_libraries_is_dropped_and_all_else_stays(folder):
-    (folder / "chatter.py").write_text(CHATTER)
-    error = in_process("chatter", folder=folder).stderr
-    assert error.startswith("E0000 00:00:1 7 stub.cc:31] broken\na warning\nTraceback")
-    assert "I0000" not in error and "WARNING" not in error
-
-
 def test_a_command_that_loads_tensorflow_starts_in_silence(folder):
     (folder / "loud.gin").write_text("import tensorflow\ninclude 'tiny.gin'\n")
     flags = ["--gin_file=loud.gin", "--gin.STEPS=3"]
