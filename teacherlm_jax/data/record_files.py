@@ -1,15 +1,20 @@
 """Files of rows: JSON lines, Parquet, CSV or JSON, one or many, local or gs://, read as a stream.
 
+Those of text may be packed by gzip: their names then end in .jsonl.gz and the like.
+
 What a row means is not known here: see `records` and `annotations_import`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
 import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,13 +23,17 @@ from etils import epath
 from teacherlm_jax.data import arrow_values, ledger, links
 from teacherlm_jax.data.record_fields import RecordError
 
-SUFFIXES = (".jsonl", ".parquet", ".csv", ".json")
+GZIP = ".gz"
+_TEXT_SUFFIXES = (".jsonl", ".csv", ".json")
+SUFFIXES = (*_TEXT_SUFFIXES, ".parquet", *(f"{suffix}{GZIP}" for suffix in _TEXT_SUFFIXES))
 """Kinds of files, by their names' ends."""
 
 MORE_FIELDS = "(more fields)"
 PARQUET_ROWS_AT_ONCE = 1024
 
-_SHARD_NAME = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)$")
+_SHARD_NAME = re.compile(
+    r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+(?:\.gz)?)$"
+)
 _NO_ROWS = (".rejects.jsonl", "configuration.json", "manifest.json", "agreement.json")
 _MAX_CSV_FIELD = 2**27
 
@@ -78,12 +87,15 @@ def _files_of_folder(folder: epath.Path, suffixes: Sequence[str]) -> list[epath.
     if not files:
         kinds = " or ".join(f"*{suffix}" for suffix in suffixes)
         raise FileNotFoundError(f"folder {str(folder)!r} holds no {kinds} file")
-    kinds_found = {file.suffix: file.name for file in files}
+    kinds_found = {
+        next(suffix for suffix in suffixes if file.name.endswith(suffix)): file.name
+        for file in files
+    }
     if len(kinds_found) > 1:
         raise ValueError(
             f"folder {str(folder)!r} holds rows in files of several kinds"
             f" ({', '.join(sorted(kinds_found.values()))}): name the files by a pattern such as"
-            f" {str(folder / ('*' + files[0].suffix))!r}."
+            f" {str(folder / ('*' + next(iter(kinds_found))))!r}."
         )
     _check_shards_complete(folder, files)
     return [links.checked(file) for file in files]
@@ -116,22 +128,28 @@ def _check_shards_complete(folder: epath.Path, files: Sequence[epath.Path]) -> N
 def read_lines(file: epath.Path) -> Iterator[tuple[bytes, int]]:
     """Yields the lines of a file that are not blank, with their numbers from 1.
 
-    A file with a completion marker (`data.ledger`) beside it is read whole and verified first.
+    A file with a completion marker (`data.ledger`) beside it is read whole and verified first. One
+    whose name ends in .gz is unpacked.
+
+    Raises:
+        RecordError: it cannot be unpacked.
     """
-    for number, line in enumerate(_all_lines(file), start=1):
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if line.strip():
-            yield line, number
+    with _opened(file) as stream:
+        for number, line in enumerate(stream, start=1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield line, number
 
 
-def _all_lines(file: epath.Path) -> Iterator[bytes]:
-    if ledger.marker_path(file).exists():
-        # Split at "\n" alone: str.splitlines would also break at separators inside texts.
-        yield from ledger.read_whole(file).split(b"\n")
-        return
-    with file.open("rb") as stream:
-        yield from stream
+@contextlib.contextmanager
+def _opened(file: epath.Path) -> Iterator[Any]:
+    is_marked = ledger.marker_path(file).exists()
+    with io.BytesIO(ledger.read_whole(file)) if is_marked else file.open("rb") as stream:
+        try:
+            yield gzip.GzipFile(fileobj=stream) if file.name.endswith(GZIP) else stream
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise RecordError(f"{file}: not a whole gzip file ({error}).") from None
 
 
 def read_rows(file: epath.PathLike) -> Iterator[Row]:
@@ -146,14 +164,12 @@ def read_rows(file: epath.PathLike) -> Iterator[Row]:
     """
     file = epath.Path(file)
     readers = {".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv, ".json": _json}
-    if file.suffix not in readers:
+    if not file.name.endswith(SUFFIXES):
         raise RecordError(
             f"{file}: the name ends in none of {', '.join(SUFFIXES)}, by which the kind of a file"
             " is known; rename it, or convert it to JSON lines."
         )
-    if file.suffix != ".jsonl" and ledger.marker_path(file).exists():
-        ledger.read_whole(file)  # Raises where the file was changed.
-    return readers[file.suffix](file)
+    return readers[epath.Path(file.name.removesuffix(GZIP)).suffix](file)
 
 
 def _jsonl(file: epath.Path) -> Iterator[Row]:
@@ -166,7 +182,7 @@ def _parquet(file: epath.Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     number = 0
-    with file.open("rb") as stream:
+    with _opened(file) as stream:
         try:
             for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(PARQUET_ROWS_AT_ONCE):
                 if twice := arrow_values.repeated_name(batch.schema.names):
@@ -195,7 +211,7 @@ def _without_nulls(value: Any) -> Any:
 
 def _csv(file: epath.Path) -> Iterator[Row]:
     csv.field_size_limit(_MAX_CSV_FIELD)
-    with file.open("rb") as stream:
+    with _opened(file) as stream:
         lines = io.TextIOWrapper(stream, "utf-8-sig", newline="")
         reader = csv.DictReader(lines, restkey=MORE_FIELDS, strict=True)
         first = 2
@@ -210,8 +226,10 @@ def _csv(file: epath.Path) -> Iterator[Row]:
 
 
 def _json(file: epath.Path) -> Iterator[Row]:
+    with _opened(file) as stream:
+        content = stream.read()
     try:
-        rows = json.loads(file.read_bytes())
+        rows = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{file}: not valid JSON ({error}).") from None
     if not isinstance(rows, list):

@@ -15,7 +15,8 @@ from teacherlm_jax.data import data_setup, generators, record_files
 from teacherlm_jax.data.rejects import Rejects
 from teacherlm_jax.data.row_rendering import RowError, parsed
 
-SUFFIXES = (*record_files.SUFFIXES, ".tsv")
+_TSV = (".tsv", f".tsv{record_files.GZIP}")
+SUFFIXES = (*record_files.SUFFIXES, *_TSV)
 NO_TEXTS = ("id", "task", "split", "provenance")
 """Fields of rows of files that say where a row is from."""
 
@@ -95,7 +96,7 @@ def _of_file(file: epath.Path, fields: Collection[str] | None) -> Iterator[TextR
 
 
 def _read(file: epath.Path) -> Iterator[tuple[bytes, str]]:
-    if file.suffix == ".tsv":
+    if file.name.endswith(_TSV):
         for line, number in record_files.read_lines(file):
             cells = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
             values = {f"column_{column}": cell for column, cell in enumerate(cells)}

@@ -10,7 +10,10 @@ _LAYOUTS = ("teacherdata", "creak", "ecqa", "strategyqa")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Gives the parser its flags."""
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="JSONL, Parquet, CSV or JSON; patterns, folders"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="JSONL, Parquet, CSV or JSON, also .gz; patterns, folders",
     )
     parser.add_argument("--to", dest="target", required=True, metavar="FOLDER", help="to make")
     parser.add_argument(

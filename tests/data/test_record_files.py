@@ -1,4 +1,5 @@
 import decimal
+import gzip
 import json
 
 import pyarrow
@@ -21,6 +22,10 @@ def test_every_kind_of_file_gives_its_rows_and_where_they_stand(tmp_path):
     (tmp_path / "a.csv").write_text('q,n\n"a, b?",1\n"two\n""lines""",2\n')
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values), tmp_path / "a.parquet")
     places = {".jsonl": [":1", ":3"], ".json": ["[1]", "[2]"], ".csv": [":2", ":3"]}
+    for suffix in tuple(places):
+        packed = gzip.compress((tmp_path / f"a{suffix}").read_bytes())
+        (tmp_path / f"a{suffix}.gz").write_bytes(packed)
+        places[f"{suffix}.gz"] = places[suffix]
     for suffix in record_files.SUFFIXES:
         file = tmp_path / f"a{suffix}"
         expected = [f"{file}{place}" for place in places.get(suffix, [":1", ":2"])]
@@ -48,6 +53,9 @@ def test_parquet_leaves_out_nulls_and_lines_of_csv_with_other_lengths_say_so(tmp
         ("a.json", b"[" * 100_000, r"a\.json: not valid JSON"),
         ("a.csv", b"q,q\nx,y\n", r"a\.csv:1: two columns are called 'q'"),
         ("a.csv", b"q\n\xff\n", r"a\.csv:2: not CSV in UTF-8"),
+        ("a.jsonl.gz", b'{"q": 1}', r"a\.jsonl\.gz: not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(b"q\nx\n", mtime=0)[:-4], r"a\.csv\.gz: not a whole gzip file"),
+        ("a.json.gz", gzip.compress(b"[", mtime=0), r"a\.json\.gz: not valid JSON"),
         ("a.txt", b"", r"a\.txt: the name ends in none of \.jsonl"),
     ],
 )
@@ -58,7 +66,7 @@ def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path, name, content,
 
 
 def test_a_marked_file_of_any_kind_is_verified(tmp_path):
-    for suffix in (".csv", ".jsonl"):
+    for suffix in (".csv", ".jsonl", ".json", ".parquet"):
         path = tmp_path / f"a{suffix}"
         ledger.write_whole(path, "q\nx\n")
         path.write_text("q\ny\n")
@@ -77,11 +85,15 @@ def test_folders_patterns_and_several_paths_are_read_in_the_order_of_their_names
     with pytest.raises(ValueError, match=r"several kinds \(a\.jsonl, b\.parquet\)"):
         record_files.list_files(tmp_path)
     assert len(record_files.list_files(tmp_path, (".jsonl",))) == 1
+    (tmp_path / "a.jsonl.gz").touch()
+    with pytest.raises(ValueError, match=r"several kinds \(a\.jsonl, a\.jsonl\.gz\)"):
+        record_files.list_files(tmp_path, (".jsonl", ".jsonl.gz"))
 
 
-def test_missing_shards_are_named_whatever_their_kind(tmp_path):
-    (tmp_path / "a-00001-of-00002.parquet").touch()
-    with pytest.raises(FileNotFoundError, match=r"a-00000-of-00002\.parquet"):
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl.gz"])
+def test_missing_shards_are_named_whatever_their_kind(tmp_path, suffix):
+    (tmp_path / f"a-00001-of-00002{suffix}").touch()
+    with pytest.raises(FileNotFoundError, match=f"a-00000-of-00002{suffix}"):
         record_files.list_files(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Rows of files and tasks as texts."""
 
+import gzip
 import json
 
 import pyarrow
@@ -45,8 +46,8 @@ def test_fields_are_chosen(tmp_path):
 def test_parquet_and_tables(tmp_path):
     table = pyarrow.table({"inputs": ["one", "two"], "n": [1, 2]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    (tmp_path / "b.tsv").write_text("Why?\\nOptions:\tyes\n")
-    rows = list(text_rows.of_files([tmp_path / "a.parquet", tmp_path / "b.tsv"]))
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(b"Why?\\nOptions:\tyes\n"))
+    rows = list(text_rows.of_files([tmp_path / "a.parquet", tmp_path / "b.tsv.gz"]))
     assert [dict(row.texts) for row in rows] == [
         {"inputs": "one"},
         {"inputs": "two"},
