@@ -1,7 +1,14 @@
-"""An output folder belongs to one configuration: the first run claims it, others are refused."""
+"""An output folder belongs to one configuration: the first run claims it, others are refused.
 
+Object stores cannot make a file only if there is none. So whoever claims a folder first announces
+it in a file of its own, and then looks for the announcements of others: of two runs that start at
+once at least one sees the other's, and stops.
+"""
+
+import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +18,7 @@ from teacherlm_jax.data import ledger
 
 CONFIGURATION_NAME = "configuration.json"
 
+_ANNOUNCEMENT = "claim-"
 _ABSENT = object()
 
 
@@ -30,7 +38,8 @@ def claim_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> di
       The configuration as it reads back from JSON.
 
     Raises:
-      ConfigurationMismatchError: the folder has another; lists what differs.
+      ConfigurationMismatchError: the folder has another; lists what differs. Or another run claims
+        it at this moment.
       PermissionError: the folder cannot be written to.
     """
     if not os.fspath(folder):
@@ -41,15 +50,52 @@ def claim_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> di
     wanted: dict[str, Any] = json.loads(text)
     if ledger.is_complete(path):
         check_folder(folder, wanted)
+        _remove_announcements(folder, text)
         return wanted
     try:
-        ledger.write_whole(path, text)
+        announcement = _announced(folder, text)
+        try:
+            _check_rivals(folder, text)
+            check_folder(folder, wanted)  # A rival may have finished before it could be seen.
+            ledger.write_whole(path, text)
+        finally:
+            announcement.unlink(missing_ok=True)
+        _remove_announcements(folder, text)
     except OSError as error:
         raise PermissionError(
             f"cannot write into the output folder {str(folder)!r}: {error}. Choose a folder that "
             "you may write to."
         ) from error
     return wanted
+
+
+def _announced(folder: epath.Path, text: str) -> epath.Path:
+    """A new file that says by its name that a run is about to claim the folder, and with what."""
+    folder.mkdir(parents=True, exist_ok=True)
+    announcement = folder / f"{_announcement_of(text)}{uuid.uuid4().hex}"
+    announcement.write_bytes(text.encode())
+    return announcement
+
+
+def _check_rivals(folder: epath.Path, text: str) -> None:
+    for rival in folder.glob(f"{_ANNOUNCEMENT}*"):
+        if not rival.name.startswith(_announcement_of(text)):
+            raise ConfigurationMismatchError(
+                f"another run, of another configuration, claims the output folder {str(folder)!r}"
+                f" at this moment: choose another folder. If no run is at work there, delete"
+                f" {str(rival)!r}, which a killed one left."
+            )
+
+
+def _remove_announcements(folder: epath.Path, text: str) -> None:
+    """Removes what killed runs of a configuration left, and hosts of this one, once it is there."""
+    for announcement in folder.glob(f"{_announcement_of(text)}*"):
+        announcement.unlink(missing_ok=True)
+
+
+def _announcement_of(text: str) -> str:
+    """What names of announcements of a configuration begin with; hosts of one run have the same."""
+    return f"{_ANNOUNCEMENT}{hashlib.sha256(text.encode()).hexdigest()[:16]}-"
 
 
 def check_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> None:
@@ -61,7 +107,7 @@ def check_folder(folder: epath.PathLike, configuration: Mapping[str, Any]) -> No
     path = epath.Path(folder) / CONFIGURATION_NAME
     if ledger.is_complete(path):
         wanted = json.loads(json.dumps(configuration))
-        _check_same(epath.Path(folder), json.loads(ledger.read_text(path)), wanted)
+        check_same(folder, json.loads(ledger.read_text(path)), wanted)
 
 
 def check_can_be_made(folder: epath.PathLike, name: str) -> None:
@@ -91,7 +137,12 @@ def check_can_be_made(folder: epath.PathLike, name: str) -> None:
         )
 
 
-def _check_same(folder: epath.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def check_same(folder: epath.PathLike, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Checks that what was found in a folder is this run's configuration; both as JSON values.
+
+    Raises:
+      ConfigurationMismatchError: it is not; lists what differs.
+    """
     found_values, wanted_values = dict(_flatten(found)), dict(_flatten(wanted))
     differences = [
         f"  {key}: folder has {found_values.get(key, 'nothing')!r}, this run has "
@@ -107,7 +158,7 @@ def _check_same(folder: epath.Path, found: Mapping[str, Any], wanted: Mapping[st
         if len(differences) > len(shown):
             shown.append(f"  ... and {len(differences) - len(shown)} more")
         raise ConfigurationMismatchError(
-            f"output folder {str(folder)!r} belongs to another configuration:\n"
+            f"output folder {os.fspath(folder)!r} belongs to another configuration:\n"
             + "\n".join(shown)
             + "\nRun with the folder's configuration to continue it, choose another output folder, "
             "or delete this one to start over."

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from etils import epath
 
 from teacherlm_jax.data import claim
 
@@ -114,3 +115,55 @@ def test_whether_a_folder_can_be_made_is_checked_and_nothing_is_made(tmp_path):
         claim.check_can_be_made(file / "a", "folder")
     with pytest.raises(ValueError, match="folder is empty text"):
         claim.check_can_be_made("", "folder")
+
+
+@pytest.mark.parametrize("place", ["_announced", "_check_rivals", "check_folder"])
+def test_of_runs_that_claim_a_folder_at_once_one_gets_it_at_most(place, tmp_path, monkeypatch):
+    """A second run does all of its claiming at one place or another of the first one's."""
+    outcomes, original = [], getattr(claim, place)
+
+    def claimed(configuration):
+        try:
+            claim.claim_folder(tmp_path, configuration)
+        except claim.ConfigurationMismatchError:
+            return None
+        return configuration["bos_id"]
+
+    def interrupted(*arguments):
+        if not outcomes:
+            outcomes.append("starts")
+            outcomes.append(claimed(changed(bos_id=2)))
+        return original(*arguments)
+
+    monkeypatch.setattr(claim, place, interrupted)
+    outcomes.append(claimed(changed(bos_id=1)))
+    winners = [outcome for outcome in outcomes[1:] if outcome is not None]
+    assert winners == [2 if place == "_announced" else 1]
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"configuration.json", "configuration.json.complete"}
+    assert json.loads((tmp_path / "configuration.json").read_text())["bos_id"] == winners[0]
+
+
+def test_what_a_killed_claim_left_is_named(tmp_path):
+    (tmp_path / "claim-0123-4567").write_text("")
+    with pytest.raises(claim.ConfigurationMismatchError, match=r"delete '.*claim-0123-4567'"):
+        claim.claim_folder(tmp_path, CONFIGURATION)
+    (tmp_path / "claim-0123-4567").unlink()
+    claim.claim_folder(tmp_path, CONFIGURATION)
+
+
+@pytest.mark.parametrize("place", ["_check_rivals", "_remove_announcements"])
+def test_what_a_killed_claim_left_is_removed_by_the_next_of_its_configuration(
+    place, tmp_path, monkeypatch
+):
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claim, place, killed)
+        patch.setattr(type(epath.Path(tmp_path)), "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim.claim_folder(tmp_path, CONFIGURATION)
+    assert len(list(tmp_path.glob("claim-*"))) == 1
+    claim.claim_folder(tmp_path, CONFIGURATION)
+    assert not list(tmp_path.glob("claim-*"))
