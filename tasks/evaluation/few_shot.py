@@ -121,10 +121,16 @@ class _Examples:
         """One more than is shown, for a question that is itself among them.
 
         Raises:
-          RowError: the split has fewer than are shown.
+          RowError: the split has fewer than are shown, or a malformed row.
         """
         form = forms.ADDED[self.name].form
-        chosen = self._first(forms.questions_of(self.name, self.split), self.shots + 1)
+        try:
+            chosen = self._first(forms.questions_of(self.name, self.split), self.shots + 1)
+        except RowError as error:
+            raise RowError(
+                f"the examples before it cannot be read: {error} Mend or remove that row, or leave"
+                " such rows out by data_setup.DataSetup.malformed_rows = 'skip'."
+            ) from None
         if len(chosen) < self.shots:
             raise RowError(
                 f"{self.name}: split {self.split!r} has {len(chosen)} different questions, but"

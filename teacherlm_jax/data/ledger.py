@@ -188,7 +188,7 @@ def _read_marker(path: epath.Path) -> dict[str, int | str] | None:
     """Returns a file's marker; None where it is missing or was itself not written to its end."""
     try:
         marker = json.loads(marker_path(path).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     if not isinstance(marker, dict) or not {"size", "sha256"} <= set(marker):
         return None

@@ -100,7 +100,7 @@ def _read_object(path: epath.Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}): fetch the file anew.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds a {type(value).__name__}, but must hold a JSON object.")

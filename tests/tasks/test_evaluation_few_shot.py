@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 
 import pytest
 import seqio
@@ -171,6 +172,21 @@ def test_questions_of_a_file_have_the_examples_of_another(tmp_path):
     assert others == examples
     # Evaluation tasks of the catalogue are what the registry has.
     assert task not in registry.TASKS
+
+
+def test_a_malformed_example_is_named_with_what_to_do(tmp_path, monkeypatch):
+    train = file_of(tmp_path, "solved.jsonl", ["a cat", "", "a dog"])
+    rows = pathlib.Path(train).read_text().replace("Has  fur?", "")
+    pathlib.Path(train).write_text(rows)
+    path = file_of(tmp_path, "asked.jsonl", ["a fox"])
+    task = few_shot.task_name(files.task_name(path, name="mended", train=train), shots=2)
+    message = r"examples before it .*solved.jsonl:2: question is ''.*Mend or remove .*'skip'"
+    with pytest.raises(Exception, match=message):
+        prompts_of(task)
+    monkeypatch.setenv("TEACHERLM_MALFORMED_ROWS", "skip")
+    task = few_shot.task_name(files.task_name(path, name="left_out", train=train), shots=2)
+    ((examples, _),) = prompts_of(task)
+    assert len(examples) == 2
 
 
 def test_a_file_without_solved_questions_says_how_to_give_them(tmp_path):
