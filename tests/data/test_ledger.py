@@ -55,7 +55,9 @@ def test_a_complete_file_is_written_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "marker", [None, b"", b'{"size": 3, "sha', b"[]", b'{"size": 3}', b"\xff", b'{"size":2}']
+    "marker",
+    [None, b"", b'{"size": 3, "sha', b"[]", b'{"size": 3}', b"\xff", b'{"size":2}', b"[" * 10**5],
+    ids=range(8),
 )
 def test_a_file_without_a_sound_marker_does_not_count_and_is_written_over(tmp_path, marker):
     path = tmp_path / "a"

@@ -62,9 +62,10 @@ def test_wrong_arguments_and_folders_are_refused(folders, tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"")
     with pytest.raises(ValueError, match=r"must hold tokenizer.json.*holds \['tokenizer.model'\]"):
         HuggingFaceVocabulary(tmp_path)
-    (tmp_path / "tokenizer.json").write_text('{"model": ')
-    with pytest.raises(ValueError, match=r"tokenizer.json is not JSON"):
-        HuggingFaceVocabulary(tmp_path)
+    for text in ('{"model": ', "[" * 10**5):
+        (tmp_path / "tokenizer.json").write_text(text)
+        with pytest.raises(ValueError, match=r"tokenizer.json is not JSON"):
+            HuggingFaceVocabulary(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="no model with a vocabulary"):
         HuggingFaceVocabulary(tmp_path)
