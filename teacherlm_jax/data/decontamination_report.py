@@ -1,6 +1,7 @@
 """A search for evaluation questions in training data, from its rows to the files that it writes.
 
-report.json, report.md   counts by evaluation task, by source, and some matches
+report.json, report.md   counts by evaluation task, by source, and some matches; in the first the
+                         settings of the run
 matches-*.jsonl          matches with both texts
 drop-*.jsonl             rows of the training data with matches (see `exclusions`)
 clean_subset.json        ids of the questions without and with matches, by task and split
@@ -15,7 +16,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.data import ledger
+from teacherlm_jax.data import ledger, run_claim
 from teacherlm_jax.data.decontamination import Findings, Match, dropped_row, search
 from teacherlm_jax.data.question_index import KINDS, QuestionIndex
 from teacherlm_jax.data.row_shards import RowShards
@@ -34,6 +35,7 @@ def write(
     searched: Sequence[str],
     not_searched_for: Mapping[str, str] | None = None,
     shown: int = 3,
+    claimed: run_claim.RunClaim | None = None,
 ) -> dict[str, Any]:
     """Searches rows and writes what is found; the report last.
 
@@ -44,15 +46,21 @@ def write(
       searched: names of the training data, for the report.
       not_searched_for: evaluation task -> why its questions are not in the index.
       shown: most matches of a question that are written; all are counted.
+      claimed: the folder, as this run took it; None: nobody else writes there.
 
     Returns:
       The report.
+
+    Raises:
+      FolderTakenError: another run took the folder.
     """
     folder = epath.Path(folder)
+    check = claimed.check if claimed is not None else lambda: None
+    check()
     for name in (REPORT, MARKDOWN, CLEAN_SUBSET):
         ledger.remove(folder / name)
     findings = Findings(index)
-    matches, drop = RowShards(folder, MATCHES), RowShards(folder, DROP)
+    matches, drop = (RowShards(folder, name, check=check) for name in (MATCHES, DROP))
     examples: list[dict[str, Any]] = []
     for found in search(rows, index):
         findings.add(found)
@@ -65,10 +73,13 @@ def write(
                 _keep_example(examples, match)
     matches.finish()
     drop.finish()
+    check()
     clean = json.dumps(findings.clean_subset(), indent=1, ensure_ascii=True)
     ledger.write_whole(folder / CLEAN_SUBSET, clean + "\n")
     report = _report(findings, index, searched, dict(not_searched_for or {}), drop.rows)
+    report[run_claim.SETTINGS] = {} if claimed is None else dict(claimed.settings)
     ledger.write_whole(folder / MARKDOWN, markdown(report, examples))
+    check()
     ledger.write_whole(folder / REPORT, json.dumps(report, indent=2) + "\n")
     return report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from etils import epath
@@ -14,6 +14,9 @@ _BYTES_A_SHARD = 16 << 20
 _ROWS_A_SHARD = 20_000
 
 
+def _nothing() -> None: ...
+
+
 class RowShards:
     """Writes FOLDER/NAME-00000.jsonl and so on; what an earlier run left there is removed.
 
@@ -21,9 +24,23 @@ class RowShards:
     """
 
     def __init__(
-        self, folder: epath.PathLike, name: str, bytes_a_shard: int = _BYTES_A_SHARD
+        self,
+        folder: epath.PathLike,
+        name: str,
+        bytes_a_shard: int = _BYTES_A_SHARD,
+        *,
+        check: Callable[[], None] = _nothing,
     ) -> None:
-        """See the class; `bytes_a_shard` is what a shard grows to before it is written."""
+        """See the class.
+
+        Args:
+          folder: of the shards.
+          name: that theirs begin with.
+          bytes_a_shard: what one grows to before it is written.
+          check: called before each is written, and before earlier ones are removed.
+        """
+        check()
+        self._check = check
         self._folder, self._name, self._limit = epath.Path(folder), name, bytes_a_shard
         self._lines: list[bytes] = []
         self._size = 0
@@ -46,6 +63,7 @@ class RowShards:
             self._flush()
 
     def _flush(self) -> None:
+        self._check()
         path = self._folder / f"{self._name}-{self.shards:05d}.jsonl"
         ledger.write_whole(path, b"".join(self._lines))
         self._lines, self._size, self.shards = [], 0, self.shards + 1
@@ -58,9 +76,17 @@ class CountedShards:
     """
 
     def __init__(
-        self, folder: epath.PathLike, name: str, rows: int, rows_a_shard: int = _ROWS_A_SHARD
+        self,
+        folder: epath.PathLike,
+        name: str,
+        rows: int,
+        rows_a_shard: int = _ROWS_A_SHARD,
+        *,
+        check: Callable[[], None] = _nothing,
     ) -> None:
-        """See the class; `rows` are in all."""
+        """See the class; `rows` are in all, and `check` is as in `RowShards`."""
+        check()
+        self._check = check
         self._folder, self._name, self._rows_a_shard = epath.Path(folder), name, rows_a_shard
         self.shards = max(1, -(-rows // rows_a_shard))
         self._written = 0
@@ -79,6 +105,7 @@ class CountedShards:
             self._flush()
 
     def _flush(self) -> None:
+        self._check()
         name = f"{self._name}-{self._written:05d}-of-{self.shards:05d}.jsonl"
         ledger.write_whole(self._folder / name, b"".join(self._lines))
         self._lines, self._written = [], self._written + 1

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 from typing import Any
 
 from teacherlm_jax.main import data_tasks, data_texts
@@ -77,19 +76,18 @@ def run(flags: argparse.Namespace) -> None:
         raise ValueError(f"--shown is {flags.shown}, but it must be 0 (none) or more.")
     rule = MatchRule(flags.ngram, flags.min_whole, flags.max_questions, flags.min_coverage)
     data_tasks.register(flags, *flags.training, *(flags.against or []))
-    from teacherlm_jax.data import decontamination_report, ledger
+    from teacherlm_jax.data import decontamination_report, run_claim
     from teacherlm_jax.data.question_index import QuestionIndex
     from teacherlm_jax.main import evaluation_questions
 
     against = flags.against or [evaluation_questions.ALL]
     sizes = data_texts.check(flags.training, flags.split)
-    path = data_texts.claim_folder(
-        flags, decontamination_report.REPORT, against=against, file_sizes=sizes
-    )
-    if ledger.is_complete(path):
-        report = json.loads(ledger.read_text(path))
+    settings = data_texts.settings(flags, against=against, file_sizes=sizes)
+    report = run_claim.finished(flags.to, decontamination_report.REPORT, settings)
+    if report is not None:
         print(f"{flags.to} holds the report of this search already:")
     else:
+        claimed = run_claim.take(flags.to, settings)
         questions = evaluation_questions.Questions(
             against, flags.against_split, flags.against_field
         )
@@ -103,6 +101,7 @@ def run(flags: argparse.Namespace) -> None:
             searched=flags.training,
             not_searched_for=questions.absent,
             shown=flags.shown,
+            claimed=claimed,
         )
     _print(report, flags.to)
 

@@ -1,7 +1,6 @@
 """`teacherlm data deduplicate`: rows without their near-duplicates, which name a row."""
 
 import argparse
-import json
 
 from teacherlm_jax.main import data_tasks, data_texts
 
@@ -35,18 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> None:
     """Compares, writes and prints."""
     data_tasks.register(flags, *flags.names)
-    from teacherlm_jax.data import deduplication_report, ledger
+    from teacherlm_jax.data import deduplication_report, run_claim
     from teacherlm_jax.data.deduplication import DuplicateRule
 
     rule = DuplicateRule(flags.threshold, flags.shingle, flags.permutations)
     sizes = data_texts.check(flags.names, flags.split)
-    path = data_texts.claim_folder(flags, deduplication_report.REPORT, file_sizes=sizes)
-    if ledger.is_complete(path):
-        report = json.loads(ledger.read_text(path))
+    settings = data_texts.settings(flags, file_sizes=sizes)
+    report = run_claim.finished(flags.to, deduplication_report.REPORT, settings)
+    if report is not None:
         print(f"{flags.to} is done already:")
     else:
+        claimed = run_claim.take(flags.to, settings)
         report = deduplication_report.write(
-            lambda: data_texts.training_rows(flags.names, flags), flags.to, rule
+            lambda: data_texts.training_rows(flags.names, flags), flags.to, rule, claimed
         )
     print(
         f"  {report['rows']:,} rows: {report['kept']:,} kept, {report['duplicates']:,} duplicates,"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -104,36 +103,7 @@ def check(names: Sequence[str], split: str) -> dict[str, int]:
     return sizes
 
 
-def claim_folder(flags: argparse.Namespace, report: str, **more: Any) -> epath.Path:
-    """Claims the output folder of a command whose report is written last.
-
-    What was not finished is done anew, and may then be of other rows and settings: whoever mends a
-    malformed row, or leaves it out, has not to name another folder.
-
-    Args:
-      flags: all of the command's, with `to`.
-      report: the report's name.
-      more: what else decides what is written.
-
-    Returns:
-      The report's path.
-
-    Raises:
-      ConfigurationMismatchError: the folder holds a finished report of other settings, or
-        something else.
-    """
-    from teacherlm_jax.data import claim, ledger
-
-    path = epath.Path(flags.to) / report
-    settings = {name: value for name, value in vars(flags).items() if name not in _ELSEWHERE}
-    settings |= more
-    earlier = epath.Path(flags.to) / claim.CONFIGURATION_NAME
-    is_unfinished = ledger.is_complete(earlier) and not ledger.is_complete(path)
-    if is_unfinished and json.loads(ledger.read_text(earlier)).keys() == settings.keys():
-        ledger.remove(earlier)
-    claim.claim_folder(flags.to, settings)
-    return path
-
-
-# These decide nothing of what is written.
-_ELSEWHERE = ("command", "to", "debug")
+def settings(flags: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """All that decides what a command writes: its flags, and more by name."""
+    elsewhere = ("command", "to", "debug")
+    return {name: value for name, value in vars(flags).items() if name not in elsewhere} | more

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from teacherlm_jax.data import decontamination_report, ledger, text_rows
+from teacherlm_jax.data import decontamination_report, ledger, run_claim, text_rows
 from teacherlm_jax.data.decontamination import Findings, find_span, search
 from teacherlm_jax.data.question_index import EvaluationQuestion, MatchRule, QuestionIndex
 
@@ -95,6 +95,24 @@ def test_files_are_written_and_the_report_last(tmp_path, monkeypatch):
     assert not ledger.is_complete(tmp_path / "report.json")
     decontamination_report.write(rows(5), index, tmp_path, searched=["made.jsonl"])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_whose_folder_another_took_writes_nothing_more(tmp_path):
+    index = QuestionIndex(evaluation(), MatchRule())
+    claimed = run_claim.take(tmp_path, {"ngram": 13})
+
+    def interrupted():
+        yield from rows(5)
+        other = run_claim.take(tmp_path, {"ngram": 9})
+        arguments = {"searched": ["made.jsonl"], "claimed": other}
+        decontamination_report.write(rows(2), index, tmp_path, **arguments)
+
+    with pytest.raises(run_claim.FolderTakenError, match="its ngram is 9, this run's is 13"):
+        decontamination_report.write(
+            interrupted(), index, tmp_path, searched=["made.jsonl"], claimed=claimed
+        )
+    assert run_claim.finished(tmp_path, "report.json", {"ngram": 9})["rows_to_drop"] == 4
+    assert len(read(tmp_path, "drop")) == 4
 
 
 def read(folder, name):

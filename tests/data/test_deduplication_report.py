@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from teacherlm_jax.data import deduplication_report, ledger, record_files, row_shards, text_rows
+from teacherlm_jax.data import (
+    deduplication_report,
+    ledger,
+    record_files,
+    row_shards,
+    run_claim,
+    text_rows,
+)
 from teacherlm_jax.data.deduplication import DuplicateRule
 
 LONG = "the quick brown fox jumps over the lazy dog and runs away from the angry farmer today"
@@ -76,6 +83,28 @@ def test_data_that_changes_while_it_is_read_is_an_error(tmp_path):
         deduplication_report.write(
             lambda: written(tmp_path, next(versions))(), tmp_path / "out", DuplicateRule()
         )
+
+
+@pytest.mark.parametrize("reading", [0, 1])
+def test_a_run_whose_folder_another_took_writes_nothing_more(reading, tmp_path):
+    """The other one takes it while this one reads rows, the first time or the second."""
+    read = written(tmp_path, [f"{n} {LONG} {n}" for n in range(5)])
+    folder = tmp_path / "out"
+    claimed = run_claim.take(folder, {"threshold": 0.8})
+    readings = []
+
+    def interrupted():
+        readings.append(None)
+        if len(readings) == reading + 1:
+            rule = DuplicateRule(threshold=0.5)
+            other = run_claim.take(folder, {"threshold": 0.5})
+            deduplication_report.write(read, folder, rule, other)
+        return read()
+
+    with pytest.raises(run_claim.FolderTakenError, match=r"its threshold is 0\.5"):
+        deduplication_report.write(interrupted, folder, DuplicateRule(), claimed)
+    report = run_claim.finished(folder, "report.json", {"threshold": 0.5})
+    assert (report["kept"], len(content(folder / "kept"))) == (1, 1)
 
 
 def test_no_rows(tmp_path):
