@@ -13,7 +13,7 @@ import seqio
 from absl import logging
 from etils import epath
 
-from teacherlm_jax.data import row_source
+from teacherlm_jax.data import links, row_source
 from teacherlm_jax.data.cached_examples import TemporaryFolder
 from teacherlm_jax.data.row_rendering import Row, row_text
 from teacherlm_jax.data.tfds_preparation import how_to_prepare
@@ -105,7 +105,7 @@ class TextFilesSource(seqio.FileDataSource):
         """The files.
 
         Raises:
-          FileNotFoundError: a pattern matches none.
+          FileNotFoundError: a pattern matches none, or a link to what is not there.
         """
         found: set[str] = set()
         for pattern in self.patterns[split]:
@@ -116,7 +116,7 @@ class TextFilesSource(seqio.FileDataSource):
                     " files there."
                 )
             found.update(matches)
-        return sorted(found)
+        return [str(links.checked(epath.Path(file))) for file in sorted(found)]
 
     def get_dataset(
         self,

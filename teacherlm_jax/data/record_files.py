@@ -145,7 +145,8 @@ def read_lines(file: epath.Path) -> Iterator[tuple[bytes, int]]:
 @contextlib.contextmanager
 def _opened(file: epath.Path) -> Iterator[Any]:
     is_marked = ledger.marker_path(file).exists()
-    with io.BytesIO(ledger.read_whole(file)) if is_marked else file.open("rb") as stream:
+    content = io.BytesIO(ledger.read_whole(file)) if is_marked else links.checked(file).open("rb")
+    with content as stream:
         try:
             yield gzip.GzipFile(fileobj=stream) if file.name.endswith(GZIP) else stream
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

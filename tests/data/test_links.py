@@ -2,6 +2,7 @@ import pytest
 from etils import epath
 
 from teacherlm_jax.data import links, raw_folders, record_files
+from teacherlm_jax.data.document_sources import TextFilesSource
 
 
 def test_a_link_that_leads_nowhere_is_named_whoever_finds_it(tmp_path):
@@ -20,6 +21,8 @@ def test_a_link_that_leads_nowhere_is_named_whoever_finds_it(tmp_path):
             lambda place=place: record_files.list_files(place)
             for place in (file, folder, folder / "*")
         ),
+        lambda: list(record_files.read_rows(file)),
+        lambda: TextFilesSource({"train": str(folder / "*")}).list_shards("train"),
     ):
         with pytest.raises(FileNotFoundError, match=message):
             read()
