@@ -47,17 +47,19 @@ def read(folder: epath.PathLike) -> Listed:
     """Reads the list in a folder of reports.
 
     Raises:
-      FileNotFoundError: there is no report, or it was not written to its end.
+      FileNotFoundError: there is no report, or it was not written to its end; or there are not as
+        many rows on the list as it says.
       ValueError: a row on the list has nothing by which a task could know it.
     """
     folder = epath.Path(folder)
-    ledger.read_whole(folder / _REPORT)  # It is written last: what stands there then is whole.
-    keys, ids, tasks = set(), set(), set()
+    expected = json.loads(ledger.read_text(folder / _REPORT)).get("rows_to_drop")
+    keys, ids, tasks, rows = set(), set(), set(), 0
     digest = hashlib.sha256()
     for file in ledger.list_complete(folder, _DROP):
         content = ledger.read_whole(file)
         digest.update(content)
         for row in map(json.loads, content.splitlines()):
+            rows += 1
             keys.add(row["key"])
             if row["is_example"]:
                 tasks.add(row["source"])
@@ -71,6 +73,12 @@ def read(folder: epath.PathLike) -> Listed:
                     " them again. A list of TeacherData without ids that was made before it held"
                     " the ids of its records: search again, into another folder."
                 )
+    if rows != expected:
+        raise FileNotFoundError(
+            f"{folder} lists {rows} rows in its whole files {_DROP}, but its {_REPORT} says"
+            f" {expected}: copy all of these files and their markers, or search again into another"
+            " folder."
+        )
     return Listed(frozenset(keys), frozenset(ids), frozenset(tasks), digest.hexdigest()[:8])
 
 

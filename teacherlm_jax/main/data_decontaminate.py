@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "training",
         nargs="+",
         metavar="TRAINING",
-        help="mixtures, tasks, or files (JSON lines, Parquet, CSV, TSV), folders and patterns",
+        help="mixtures, tasks, or files (JSON lines, Parquet, CSV, TSV, also .gz), folders, patterns",
     )
     parser.add_argument(
         "--against",
@@ -82,6 +82,7 @@ def run(flags: argparse.Namespace) -> None:
 
     against = flags.against or [evaluation_questions.ALL]
     sizes = data_texts.check(flags.training, flags.split)
+    sizes |= data_texts.check([name for name in against if data_texts.is_file(name)], flags.split)
     settings = data_texts.settings(flags, against=against, file_sizes=sizes)
     report = run_claim.finished(flags.to, decontamination_report.REPORT, settings)
     if report is not None:

@@ -92,6 +92,17 @@ def test_training_data_without_text_is_not_taken_for_clean(folder, capsys):
         assert not ledger.is_complete(folder / "out" / "report.json")
 
 
+def test_questions_that_changed_are_not_reported_on_by_what_was_found_of_others(folder, capsys):
+    (folder / "asked.jsonl").write_text(json.dumps({"question": CREAK[0]["sentence"]}) + "\n")
+    data = (str(folder / "train.jsonl"), "--against", str(folder / "asked.jsonl"))
+    decontaminate(folder, *data)
+    (folder / "asked.jsonl").write_text(json.dumps({"question": STRATEGY["question"]}) + "\n")
+    decontaminate(folder, *data, status=2)
+    assert "asked.jsonl: folder has 50, this run has 56" in capsys.readouterr().err
+    decontaminate(folder, *data[:2], str(folder / "absent.jsonl"), status=2)
+    assert "no such file" in capsys.readouterr().err
+
+
 def test_what_was_not_finished_is_searched_anew_and_what_was_is_not_written_over(folder, capsys):
     (folder / "train.jsonl").write_text("{broken\n")
     data = (str(folder / "train.jsonl"), "--against", "creak_letters")

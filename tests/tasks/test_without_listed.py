@@ -121,6 +121,13 @@ def test_another_list_gives_another_name(tmp_path):
     assert len(names) == 2
 
 
+def test_a_list_of_which_a_file_is_missing_is_no_list(tmp_path):
+    folder = search(of_tasks(), tmp_path)
+    (folder / "drop-00000.jsonl.complete").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lists 0 rows .* says 2: copy all"):
+        without_listed.registered("unlisted_leaky", folder)
+
+
 def test_a_search_that_did_not_end_is_no_list(tmp_path):
     folder = search(of_tasks(), tmp_path)
     (folder / "report.json.complete").unlink()
