@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="+",
         metavar="DATA",
-        help="files (JSON lines, Parquet, CSV, TSV), folders and patterns; or mixtures and tasks",
+        help="files (JSON lines, Parquet, CSV, TSV; .gz), folders, patterns; or mixtures and tasks",
     )
     parser.add_argument("--to", required=True, metavar="FOLDER", help="where the rows go")
     data_texts.add_arguments(parser)
