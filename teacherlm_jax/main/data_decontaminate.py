@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "training",
         nargs="+",
         metavar="TRAINING",
-        help="mixtures, tasks, or files (JSON lines, Parquet, CSV, TSV, also .gz), folders, patterns",
+        help="mixtures, tasks, or files (JSON lines, Parquet, CSV, TSV; .gz), folders and patterns",
     )
     parser.add_argument(
         "--against",
