@@ -19,6 +19,7 @@ from teacherlm_jax.metrics.drawing import BLUE, FAINT, INK, LINE, MUTED
 from teacherlm_jax.scoring import bars
 from teacherlm_jax.scoring.calibration import MOST_PLACES, Calibration, Places
 from teacherlm_jax.scoring.results import Results, Summary, standard_error
+from teacherlm_jax.scoring.words import counted, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ NAMES = ("accuracies", "reliability", "letters")
 
 # Numbers of options whose places are drawn, those of most questions first.
 MOST_MATRICES = 4
-# Matrices of more places have no figures in their cells.
+# Matrices of more places have no counts in their cells.
 MOST_WRITTEN = 10
 
 
@@ -111,23 +112,43 @@ def confusions(results: Results) -> list[Chart]:
     for number, whole in enumerate(results.overall):
         shown = most_asked(whole)
         told = "; ".join(
-            f"of {place.options} options, {sum(place.right)} questions, bias {place.bias:.1f}"
+            f"of {counted(place.options, 'option')}, {counted(sum(place.right), 'question')}, bias"
+            f" {place.bias:.1f}"
             for place in shown
-        )
-        caption = (
-            "Questions by the place of the right option (rows) and of the chosen one (columns),"
-            " with the share of each; colours are shares of the row. Options after Z are one, +."
-            " Bias is the percentage of questions that would have to be answered otherwise for"
-            " every place to be chosen as often as it is right."
         )
         found.append(
             _chart(
                 _name("letters", number),
                 functools.partial(matrices_figure, shown),
-                (f"Right and chosen places: {told}.", caption),
+                (f"Right and chosen places: {told}.", _letters_caption(whole, shown)),
             )
         )
     return found
+
+
+def _letters_caption(whole: Summary, shown: Sequence[Places]) -> str:
+    """How to read the matrices, and what is not in them."""
+    told = [
+        "Questions by the place of the right option (rows) and of the chosen one (columns), with"
+        " the share of each; colours are shares of the row."
+    ]
+    if any(len(place.counts) > MOST_WRITTEN for place in shown):
+        told.append(f"Above {MOST_WRITTEN} options, counts are not written.")
+    if any(place.options > MOST_PLACES for place in shown):
+        told.append("Options after Z are one, +.")
+    told.append(
+        "Bias is the percentage of questions that would have to be answered otherwise for every"
+        " place to be chosen as often as it is right."
+    )
+    left = [place for place in whole.places if place not in shown]
+    if left:
+        questions = sum(sum(place.right) for place in left)
+        told.append(
+            f"{counted(questions, 'question')} with {listed([place.options for place in left])}"
+            f" options {'is' if questions == 1 else 'are'} not drawn; results.json has"
+            f" {'it' if questions == 1 else 'them'}."
+        )
+    return " ".join(told)
 
 
 def most_asked(whole: Summary) -> list[Places]:
@@ -229,19 +250,21 @@ def _matrix(axes: Axes, place: Places) -> None:
     right = [f"{100 * count / total:.0f}%" for count in place.right]
     chosen = [f"{100 * count / total:.0f}%" for count in place.chosen]
     fontsize = 8 if written else 5.5
-    between = "\n" if written else ""
+    # Many columns are too narrow for shares side by side: these are turned.
+    between = "\n" if written else "  "
     axes.set_xticks(
         range(size),
-        [f"{n}{between}{s if written else ''}" for n, s in zip(names, chosen, strict=True)],
+        [f"{name}{between}{share}" for name, share in zip(names, chosen, strict=True)],
         fontsize=fontsize,
+        rotation="horizontal" if written else "vertical",
     )
     axes.set_yticks(
         range(size),
-        [f"{n}  {s}" if written else n for n, s in zip(names, right, strict=True)],
+        [f"{name}  {share}" for name, share in zip(names, right, strict=True)],
         fontsize=fontsize,
     )
     axes.tick_params(length=0, labelcolor=INK)
-    axes.set_xlabel(f"chosen, of {total:,} questions")
+    axes.set_xlabel(f"chosen, of {counted(int(total), 'question')}")
     axes.set_ylabel("right")
     axes.spines[:].set_visible(False)
     axes.set_title(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from teacherlm_jax.metrics import drawing
 from teacherlm_jax.scoring import plots, results
 from tests.scoring.receipt_example import GROUPS, example, receipt
@@ -73,4 +75,26 @@ def test_at_most_four_numbers_of_options_are_drawn():
     with drawing.settings("test"):
         figure = plots.matrices_figure(shown)
     assert [len(axes.texts) for axes in figure.axes] == [4, 9, 25, 0]
-    assert figure.axes[-1].get_xticklabels()[-1].get_text() == "+"
+    assert figure.axes[2].get_xlabel() == "chosen, of 2 questions"
+    # Shares stand beside every place, as the caption says.
+    assert figure.axes[-1].get_yticklabels()[0].get_text() == "A  100%"
+    assert figure.axes[-1].get_xticklabels()[-1].get_text() == "+  0%"
+
+
+@pytest.mark.parametrize(
+    "asked, told",
+    [
+        ((2, 2, 3, 3, 5, 5, 12, 12, 4, 26), "2 questions with 4 and 26 options are not drawn;"),
+        ((2, 2, 3, 3, 5, 5, 30, 30, 4), "1 question with 4 options is not drawn;"),
+        ((2, 3, 12, 4), None),
+    ],
+)
+def test_the_caption_says_what_is_not_in_the_matrices(asked, told):
+    questions = [
+        receipt((-1.0,) * options, question_id=f"{number}") for number, options in enumerate(asked)
+    ]
+    (chart,) = plots.confusions(results.summarize(questions, "sum", {}))
+    assert told in chart.caption if told else "drawn" not in chart.caption
+    assert "Above 10 options, counts are not written." in chart.caption
+    assert ("Options after Z" in chart.caption) == (30 in asked)
+    assert ("of 2 options, 1 question," in chart.alt) == (asked.count(2) == 1)
