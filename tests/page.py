@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html.parser
 
-VOID = {"meta", "img", "source", "br"}
+VOID = {"meta", "img", "source", "br", "wbr"}
 
 
 class Page(html.parser.HTMLParser):

@@ -25,7 +25,7 @@ from teacherlm_jax.partitioning import hosts, preflight
 from teacherlm_jax.partitioning import mesh as mesh_lib
 from teacherlm_jax.scoring import clean_subset as clean_lib
 from teacherlm_jax.scoring import receipt_files, report
-from teacherlm_jax.scoring.averages import averages
+from teacherlm_jax.scoring.averages import averages, over_subjects
 from teacherlm_jax.scoring.rank import Scorer
 from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.results import summarize
@@ -135,6 +135,13 @@ def _with_averages(metrics: Metrics, groups: Mapping[str, Sequence[str]]) -> dic
     return told
 
 
+def _with_subjects(receipts: Sequence[Receipt], normalisation: str) -> dict[str, Any]:
+    """Averages over the subjects of a task, where one has several."""
+    found = over_subjects(receipts, normalisation)
+    told = {task: dataclasses.asdict(value) for task, value in found.items()}
+    return {"subject_averages": told} if told else {}
+
+
 def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
     """Evaluates a checkpoint, or each replica of it, and writes the metrics.
 
@@ -142,8 +149,9 @@ def evaluate_checkpoint(settings: CheckpointEvaluation) -> dict[str, Any]:
 
     Returns:
       {"step", "models": [{"replica", "accuracy", "metrics", "averages"}], "file", "work", ...}:
-      `averages` has those of the mixture and of the mixtures inside of it, `work` what this call
-      had to do: the programs that it compiled, and where scores came from (`score_store.Reuse`).
+      `averages` has those of the mixture and of the mixtures inside of it, `subject_averages`
+      those of tasks with several subjects, where there are such, `work` what this call had to do:
+      the programs that it compiled, and where scores came from (`score_store.Reuse`).
       With "page" where there is a report.
 
     Raises:
@@ -219,7 +227,12 @@ def _written(
     result = {
         **details,
         "models": [
-            {"replica": one.replica, **_with_averages(one.metrics, groups)} for one in scored
+            {
+                "replica": one.replica,
+                **_with_averages(one.metrics, groups),
+                **_with_subjects(one.receipts, settings.normalisation),
+            }
+            for one in scored
         ],
     }
     page: dict[str, str] = {}

@@ -13,6 +13,7 @@ def run() -> None:
 
     from teacherlm_jax.evaluation import evaluate
     from teacherlm_jax.main import gin_setup, saved
+    from teacherlm_jax.scoring.words import counted
 
     result = gin_setup.bound(evaluate.evaluate_checkpoint)()
     saved.save_configuration(epath.Path(result["file"]).parent)
@@ -28,19 +29,22 @@ def run() -> None:
         print(f"  step {result['step']}{replica}: mean accuracy {model['accuracy']:.1f} %{of}")
         for task, values in model["metrics"].items():
             print(
-                f"    {task}: {values['accuracy']:.1f} % of {values['questions']:.0f} questions; "
-                f"{_counts(values)}"
+                f"    {task}: {values['accuracy']:.1f} % of"
+                f" {counted(round(values['questions']), 'question')}; {_counts(values)}"
             )
+            if subjects := model.get("subject_averages", {}).get(task):
+                print(f"      mean over {subjects['subjects']} subjects: {subjects['macro']:.1f} %")
             if values.get("clean_questions"):
                 print(
                     f"      clean: {values['clean_accuracy']:.1f} % of"
-                    f" {values['clean_questions']:.0f} questions"
+                    f" {counted(round(values['clean_questions']), 'question')}"
                 )
         for kind, averages in (("", "averages"), (" clean", "clean_averages")):
             for group, values in model.get(averages, {}).items():
                 print(
-                    f"    {group}:{kind} {values['macro']:.1f} % over {values['tasks']} tasks,"
-                    f" {values['micro']:.1f} % over {values['questions']} questions"
+                    f"    {group}:{kind} {values['macro']:.1f} % over"
+                    f" {counted(values['tasks'], 'task')}, {values['micro']:.1f} % over"
+                    f" {counted(values['questions'], 'question')}"
                 )
     print(f"\n  {_work(result['work'])}")
     print(f"  Written to {result['file']}")

@@ -140,20 +140,13 @@ def _tables(results: Results) -> dict[str, Any]:
         "questions": "questions",
         "accuracy": words[results.headline],
     }
+    if any(task.parts for task in results.tasks):
+        task_columns["macro"] = "mean over subjects"
     last_columns = {
         "chance": "chance",
         "calibration": "calibration error",
         "near_ties": "near-ties",
         "truncated": "cut",
-    }
-    normalisation_columns = {
-        "name": "log-likelihood",
-        "headline": "",
-        "lm_eval": "in lm-eval",
-        "accuracy": "accuracy",
-        "macro": "mean over tasks",
-        "ties": "ties",
-        "near_ties": "near-ties",
     }
     return {
         "finding": report_view.finding(results),
@@ -167,12 +160,29 @@ def _tables(results: Results) -> dict[str, Any]:
             [row[key] for key in task_columns] + row["others"] + [row[key] for key in last_columns]
             for row in tasks
         ],
-        "normalisation_header": list(normalisation_columns.values()),
-        "normalisation_rows": [
-            [row[key] for key in normalisation_columns]
-            for row in report_view.normalisation_rows(results)
-        ],
+        **_normalisation_table(results),
         "folded": len(tasks) > FOLDED_ROWS,
+    }
+
+
+def _normalisation_table(results: Results) -> dict[str, Any]:
+    columns = {
+        "name": "log-likelihood",
+        "headline": "",
+        "lm_eval": "in lm-eval",
+        "accuracy": "accuracy",
+        "over_tasks": "mean over tasks",
+        "over_subjects": "mean over subjects",
+        "ties": "ties",
+        "near_ties": "near-ties",
+    }
+    rows = report_view.normalisation_rows(results)
+    for name in ("over_tasks", "over_subjects"):
+        if all(row[name] == report_view.DASH for row in rows):
+            del columns[name]
+    return {
+        "normalisation_header": list(columns.values()),
+        "normalisation_rows": [[row[key] for key in columns] for row in rows],
     }
 
 

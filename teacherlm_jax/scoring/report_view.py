@@ -16,6 +16,7 @@ from teacherlm_jax.scoring.plots import letter
 from teacherlm_jax.scoring.receipts import Receipt
 from teacherlm_jax.scoring.results import Results, Summary
 from teacherlm_jax.scoring.scores import ScoringPolicy
+from teacherlm_jax.scoring.words import counted
 
 DASH = "\N{EN DASH}"  # stands for a number that is missing
 
@@ -88,7 +89,7 @@ def finding(results: Results) -> str:
     for whole in results.overall:
         accuracy = whole.by_normalisation[results.headline]
         where = f" of {whole.split}" if len(results.overall) > 1 else ""
-        questions = f"{_counted(whole.questions, 'question')}{where}"
+        questions = f"{counted(whole.questions, 'question')}{where}"
         over_questions = with_error(accuracy.accuracy, accuracy.standard_error)
         if len(whole.parts) > 1:
             told.append(
@@ -97,8 +98,17 @@ def finding(results: Results) -> str:
                 f" {over_questions} percent, by chance {percent(whole.chance)}."
             )
         else:
+            over_subjects = ""
+            task = only_task(whole, results)
+            if task.parts:
+                of_task = task.by_normalisation[results.headline]
+                over_subjects = (
+                    f", {with_error(of_task.macro, of_task.macro_standard_error)} the mean over"
+                    f" {len(task.parts)} subjects"
+                )
             told.append(
-                f"{over_questions} percent of {questions} right; chance is {percent(whole.chance)}."
+                f"{over_questions} percent of {questions} right{over_subjects}; chance is"
+                f" {percent(whole.chance)}."
             )
     return " ".join(told)
 
@@ -115,23 +125,23 @@ def notes(results: Results) -> list[str]:
         if accuracy.near_ties:
             most = 100 * accuracy.near_ties / whole.questions
             found.append(
-                f"{where}{_counted(accuracy.near_ties, 'near-tie')}: the best two options are"
+                f"{where}{counted(accuracy.near_ties, 'near-tie')}: the best two options are"
                 f" within {results.near_tie:g} nats, so that rounding may decide; together they can"
                 f" move the accuracy by {most:.2f} points at most."
             )
         if accuracy.ties:
             found.append(
-                f"{where}{_counted(accuracy.ties, 'exact tie')}: there the first of the best is"
+                f"{where}{counted(accuracy.ties, 'exact tie')}: there the first of the best is"
                 " chosen."
             )
         if whole.truncated:
             found.append(
-                f"{where}{_counted(whole.truncated, 'prompt')} cut on the left, being too long:"
-                f" {_counted(whole.truncated_tokens, 'token')} in all."
+                f"{where}{counted(whole.truncated, 'prompt')} cut on the left, being too long:"
+                f" {counted(whole.truncated_tokens, 'token')} in all."
             )
         if whole.moved:
             found.append(
-                f"{where}{_counted(whole.moved, 'question')} whose prompt's last tokens are scored"
+                f"{where}{counted(whole.moved, 'question')} whose prompt's last tokens are scored"
                 " with the options, since these merge with them."
             )
     return found
@@ -151,6 +161,13 @@ def averages(results: Results) -> list[Summary]:
         whole for whole in results.overall if (whole.split, frozenset(whole.parts)) not in groups
     ]
     return [*wholes, *results.groups]
+
+
+def only_task(whole: Summary, results: Results) -> Summary:
+    """The first task of a split, which is all of it where there is one."""
+    return next(
+        task for task in results.tasks if (task.name, task.split) == (whole.parts[0], whole.split)
+    )
 
 
 def task_rows(results: Results) -> list[dict[str, Any]]:
@@ -200,14 +217,22 @@ def normalisation_rows(results: Results) -> list[dict[str, str]]:
     rows = []
     for whole in results.overall:
         where = f" ({whole.split})" if len(results.overall) > 1 else ""
+        several = len(whole.parts) > 1
+        # The mean over one task is its accuracy: what can differ is that over its subjects.
+        averaged = whole if several else only_task(whole, results)
         for name, accuracy in whole.by_normalisation.items():
+            mean = DASH
+            if averaged.parts:
+                macro = averaged.by_normalisation[name]
+                mean = with_error(macro.macro, macro.macro_standard_error)
             rows.append(
                 {
                     "name": NORMALISATION_WORDS[name] + where,
                     "headline": "headline" if name == results.headline else "",
                     "lm_eval": LM_EVAL_NAMES.get(name, DASH),
                     "accuracy": with_error(accuracy.accuracy, accuracy.standard_error),
-                    "macro": with_error(accuracy.macro, accuracy.macro_standard_error),
+                    "over_tasks": mean if several else DASH,
+                    "over_subjects": DASH if several else mean,
                     "ties": f"{accuracy.ties:,}",
                     "near_ties": f"{accuracy.near_ties:,}",
                 }
@@ -275,7 +300,3 @@ def pairs(details: Mapping[str, Any]) -> list[tuple[str, str]]:
             value = json.dumps(value, ensure_ascii=False)
         found.append((str(name).replace("_", " "), DASH if value is None else str(value)))
     return found
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -243,6 +243,36 @@ def test_ids_may_be_numbers_and_idx_must_be_two(study, tmp_path):
         )
 
 
+def test_the_mean_over_subjects_of_a_task_is_written(study, tmp_path):
+    prompt = next(iter(seqio.TaskRegistry.get("tiny5_two_eval").source.get_dataset("test")))
+    inputs = prompt["inputs"].numpy().decode()
+    rows = [
+        {"inputs": inputs, "targets": "AB"[n], "idx": [question, n], "subject": subject}
+        | {"is_correct": n == right}
+        for question, (subject, right) in enumerate(
+            [("art", 0), ("art", 0), ("art", 1), ("zoo", 0)]
+        )
+        for n in range(2)
+    ]
+    tiny_study.add_evaluation("tiny5_subjects_eval", {"test": rows})
+    checkpoint = tiny_study.save_checkpoint(tmp_path, random_params())
+    asked = settings(checkpoint, tmp_path, mixture_or_task_name="tiny5_subjects_eval", report=False)
+    evaluate.evaluate_checkpoint(asked)
+    [model] = json.loads(ledger.read_text(tmp_path / "out" / "evaluation.json"))["models"]
+    told = model["subject_averages"]["tiny5_subjects_eval"]
+    # The prompts are the same, so that either all of A or all of B are chosen.
+    macro, micro = ((200 / 3 + 100) / 2, 75.0) if told["micro"] > 50 else (100 / 6, 25.0)
+    assert told == {
+        "macro": pytest.approx(macro),
+        "macro_standard_error": None,
+        "micro": pytest.approx(micro),
+        "micro_standard_error": pytest.approx(25.0),
+        "subjects": 2,
+        "questions": 4,
+    }
+    assert model["accuracy"] == told["micro"]
+
+
 def test_options_of_the_same_tokens_are_told(study, tmp_path, caplog):
     prompt = next(iter(seqio.TaskRegistry.get("tiny5_two_eval").source.get_dataset("test")))
     inputs = prompt["inputs"].numpy().decode()

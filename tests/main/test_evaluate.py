@@ -40,6 +40,24 @@ def test_the_headline_says_what_it_is_a_mean_of_and_hints_hold_for_any_task(
     assert "SPLIT" not in printed and "teacherlm scores diff A B" in printed
 
 
+def test_one_is_not_several_and_means_over_subjects_are_told(tmp_path, monkeypatch, capsys):
+    one = {**TASK, "questions": 1.0, "clean_accuracy": 0.0, "clean_questions": 1.0}
+    group = {"macro": 50.0, "micro": 50.0, "tasks": 1, "questions": 1}
+    model = {
+        "replica": None,
+        "accuracy": 50.0,
+        "metrics": {"lonely": one, "mixed": TASK},
+        "averages": {"group": group},
+        "subject_averages": {"mixed": {"subjects": 3, "macro": 62.5}},
+    }
+    printed = printed_for({"models": [model]}, tmp_path, monkeypatch, capsys)
+    assert (
+        "lonely: 50.0 % of 1 question; near-ties 0\n      clean: 0.0 % of 1 question\n" in printed
+    )
+    assert "of 4 questions; near-ties 0\n      mean over 3 subjects: 62.5 %\n" in printed
+    assert "group: 50.0 % over 1 task, 50.0 % over 1 question\n" in printed
+
+
 def test_ties_cuts_and_what_was_known_are_told_where_there_are_any(tmp_path, monkeypatch, capsys):
     printed = printed_for({}, tmp_path, monkeypatch, capsys)
     assert "50.0 % of 4 questions; near-ties 0\n" in printed

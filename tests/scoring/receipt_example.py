@@ -76,3 +76,17 @@ def example() -> list[Receipt]:
                 )
             )
     return found
+
+
+def mixed() -> list[Receipt]:
+    """A task of two subjects, one with 2 of 2 questions right, the other with 1 of 4."""
+    return [
+        receipt(
+            answer=int(subject == "music" and number > 0),
+            task="mixed",
+            question_id=f"{subject} {number}",
+            subject=subject,
+        )
+        for subject, questions in (("art", 2), ("music", 4))
+        for number in range(questions)
+    ]

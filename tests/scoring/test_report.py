@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import pathlib
 import re
@@ -13,7 +14,7 @@ from teacherlm_jax.data import ledger
 from teacherlm_jax.scoring import report, results
 from tests.object_store import FakeObjectStore, run_on_object_store
 from tests.page import Page
-from tests.scoring.receipt_example import GROUPS, example, receipt
+from tests.scoring.receipt_example import GROUPS, example, mixed, receipt
 
 SCRIPT = '</script></code><script>alert(1)</script>"><img src=x onerror=alert(2)>|*_`'
 
@@ -123,11 +124,58 @@ def test_long_tables_are_folded(tmp_path):
     assert "Every task: 31 rows" in Page((tmp_path / "report.html").read_text()).words
 
 
+@pytest.fixture(scope="module")
+def of_subjects(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("subjects")
+    several = [
+        dataclasses.replace(one, task="hard questions", unconditional=(-1.0,) * 2)
+        for one in mixed()
+    ]
+    report.write(results.summarize(several, "sum", {}), several, path)
+    return path
+
+
+def test_the_mean_over_subjects_stands_in_page_and_markdown(of_subjects):
+    page = Page((of_subjects / "report.html").read_text()).words
+    lines = (of_subjects / "report.md").read_text().splitlines()
+    assert "mean over subjects" in page and "mean over tasks" not in page
+    (row,) = [line for line in lines if line.startswith("| hard questions |")]
+    assert row.startswith("| hard questions | 6 | 50.0 ± 22.4 | 62.5 ± 12.5 |")
+    (row,) = [line for line in lines if line.startswith("| sum |")]
+    assert "| 50.0 ± 22.4 | 62.5 ± 12.5 |" in row
+
+
+def test_where_there_is_one_task_of_one_subject_there_are_no_means(tmp_path):
+    one = [receipt()]
+    report.write(results.summarize(one, "sum", {}), one, tmp_path)
+    assert "mean over" not in Page((tmp_path / "report.html").read_text()).words
+
+
+def test_tables_fit_a_window_of_1100_pixels_and_charts_a_narrower_one(of_subjects):
+    page = (of_subjects / "report.html").read_text()
+    body, cells = (page.split(f"\n{of} {{")[1].split("}")[0] for of in ("body", "th, td"))
+    side = float(re.search(r"padding: \S+ (\S+)rem", body)[1])
+    inner = float(re.search(r"max-width: (\S+)rem", body)[1]) - 2 * side
+    gap = 2 * float(re.search(r"padding: \S+ (\S+)rem", cells)[1])
+    lines = (of_subjects / "report.md").read_text().splitlines()
+    table = [line.strip("| ").split(" | ") for line in lines if re.match(r"\| (task|hard)", line)]
+    # A character of DejaVu Sans, which is wide, takes 0.52 of its size on average. Heads break
+    # between words, cells do not; a bar to scroll takes 16 pixels.
+    width = sum(
+        gap + 0.52 * max(0.8125 * max(map(len, name.split())), 0.9 * max(map(len, column)))
+        for name, *column in zip(*table, strict=True)
+    )
+    assert len(table[0]) == 12 and width < inner < (1100 - 16) / 16 - 2 * side
+    assert "max-width: 100%" in page.split("figure img {")[1].split("}")[0]
+
+
 def test_a_long_name_of_a_task_leaves_its_figures_in_sight(tmp_path):
     one = [receipt(task="a_task_with_a_very_long_name" * 4)]
     report.write(results.summarize(one, "sum", {}), one, tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert f'<th scope="row"><div class="name">{one[0].task}</div></th>' in page
+    # It breaks between words.
+    name = one[0].task.replace("_", "_<wbr>")
+    assert f'<th scope="row"><div class="name">{name}</div></th>' in page
     style = page.split(".name {")[1].split("}")[0]
     assert "max-width" in style and "overflow-wrap: anywhere" in style
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from teacherlm_jax.scoring import report_view, results
-from tests.scoring.receipt_example import GROUPS, example, receipt
+from tests.scoring.receipt_example import GROUPS, example, mixed, receipt
 
 
 def test_finding_and_notes_of_two_questions():
@@ -33,6 +33,24 @@ def test_of_several_tasks_the_mean_comes_first():
         "50.0 percent right, the mean over 2 tasks; of all 4 questions 25.0 ± 25.0 percent, by"
         " chance 50.0."
     )
+
+
+def test_of_several_subjects_the_mean_stands_beside_that_of_all_questions():
+    found = results.summarize(mixed(), "sum", {})
+    assert report_view.finding(found) == (
+        "50.0 ± 22.4 percent of 6 questions right, 62.5 ± 12.5 the mean over 2 subjects; chance is"
+        " 50.0."
+    )
+    row = report_view.normalisation_rows(found)[0]
+    # The mean over one task would be its accuracy again.
+    assert (row["over_tasks"], row["over_subjects"]) == (report_view.DASH, "62.5 ± 12.5")
+    found = results.summarize([*mixed(), receipt()], "sum", {})
+    row = report_view.normalisation_rows(found)[0]
+    assert (row["over_tasks"], row["over_subjects"]) == ("75.0", report_view.DASH)
+    assert report_view.normalisation_rows(results.summarize([receipt()], "sum", {}))[0].items() >= {
+        ("over_tasks", report_view.DASH),
+        ("over_subjects", report_view.DASH),
+    }
 
 
 def test_what_did_not_happen_is_not_told_and_one_question_has_no_error():
