@@ -177,6 +177,7 @@ def elastic(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_hosts_that_come_and_go_see_the_same_examples(uninterrupted, elastic):
     ((_, expected),) = attempts(uninterrupted)
     found = attempts(elastic)
@@ -188,6 +189,7 @@ def test_hosts_that_come_and_go_see_the_same_examples(uninterrupted, elastic):
     assert found[6][0] >= 120
 
 
+@pytest.mark.slow
 def test_hosts_that_come_and_go_change_losses_by_rounding_alone(uninterrupted, elastic):
     rows, expected = (
         lines(stage_folder(folder) / "metrics.jsonl") for folder in (elastic, uninterrupted)

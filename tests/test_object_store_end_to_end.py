@@ -13,6 +13,8 @@ import pytest
 from teacherlm_jax.main import gin_search
 from tests.object_store import run_on_object_store
 
+pytestmark = pytest.mark.slow
+
 # Few steps of a small model: enough that the teacher ends its sentences.
 SMALL = [
     "--gin.config.DecoderConfig.num_layers=1",
@@ -107,7 +109,6 @@ def test_what_the_commands_hand_on_is_there(shared_object_store, output):
     ]
 
 
-@pytest.mark.slow
 def test_the_same_commands_again_change_nothing_but_the_report(shared_object_store, output):
     before = dict(shared_object_store.buckets["bucket"])
     assert run(shared_object_store, ("train", "annotate", "students"))
