@@ -80,7 +80,8 @@ def listed_options(listed: str, mark: Callable[[str], str], most: int) -> list[s
       most: options.
 
     Returns:
-      Texts as they stand, with white space; none where it begins otherwise.
+      Texts as they stand, with white space; none where it begins otherwise, or a letter is left out
+      before others.
     """
     marks = [re.compile(mark(letter)) for letter in string.ascii_lowercase[:most]]
     first = marks[0].match(listed)
@@ -94,8 +95,14 @@ def listed_options(listed: str, mark: Callable[[str], str], most: int) -> list[s
     if any(map(_is_empty, best)):
         # The last marks may be inside of the last option, as in "a ) 1 , b ) ( b , c )".
         shorter = (_best(listed, first.end(), marks[1:less]) for less in range(count - 1, 1, -1))
-        return next((found for found in shorter if _flaws(found) == (0, 0)), best)
-    return best
+        best = next((found for found in shorter if _flaws(found) == (0, 0)), best)
+    return [] if _is_marked(best[-1], marks[len(best) + 1 :]) else best
+
+
+def _is_marked(words: str, marks: Sequence[re.Pattern[str]]) -> bool:
+    """Whether one of the marks stands in the words, outside of their brackets."""
+    found = (words[: one.start()] for mark in marks for one in mark.finditer(words))
+    return any(before.count("(") == before.count(")") for before in found)
 
 
 def _best(listed: str, begin: int, marks: Sequence[re.Pattern[str]]) -> list[str]:

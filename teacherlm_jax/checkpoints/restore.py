@@ -72,7 +72,8 @@ def saved_vocabulary(checkpoint_dir: epath.PathLike) -> dict[str, Any] | None:
     checkpoints, step = manager.latest(checkpoint_dir)
     with checkpoints:
         found = checkpoints.metadata(step).get(VOCABULARY)
-    return found if isinstance(found, dict) else None
+    is_name = isinstance(found, dict) and isinstance(found.get("tokens"), dict)
+    return found if is_name else None
 
 
 def load(

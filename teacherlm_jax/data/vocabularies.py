@@ -12,8 +12,10 @@ from typing import Any
 
 import seqio
 
-# Where tokenizers are of one kind they differ early, in what they learned first.
-_NAMED_TOKENS = 1_000
+# Vocabularies are told apart by so many of their first tokens: where tokenizers are of one kind
+# they differ early, in what they learned first. Those of two kinds, by what a text becomes.
+_NAMED_TOKENS = (64, 256, 1_000)
+_PROBE = "The quick brown fox jumps over 13 lazy dogs, and then asks: why did it do so?"
 
 PAD_ID = 0
 EOS_ID = 1
@@ -35,21 +37,48 @@ def prefix_id(vocabulary: seqio.Vocabulary) -> int | None:
     return getattr(vocabulary, "prefix_id", vocabulary.bos_id)
 
 
-def identity(vocabulary: seqio.Vocabulary, count: int = _NAMED_TOKENS) -> dict[str, Any]:
-    """Names a vocabulary by its first tokens, as JSON values: one that has more has the same name.
-
-    Args:
-      vocabulary: any of seqio's.
-      count: tokens, at most.
+def identity(vocabulary: seqio.Vocabulary) -> dict[str, Any]:
+    """Names a vocabulary, so that `is_named` knows it again, as JSON values.
 
     Returns:
-      {"tokens": how many, "sha256": of what they are}.
+      {"kind": how its tokens are told, "tokens": number of the first tokens -> their digest,
+      "encoded": the digest of what it makes of a text}.
     """
-    count = min(count, int(vocabulary.vocab_size))
+    kind, tokens = _first_tokens(vocabulary)
+    counts = sorted({count for count in _NAMED_TOKENS if count < len(tokens)} | {len(tokens)})
+    return {
+        "kind": kind,
+        "tokens": {str(count): _digest(tokens[:count]) for count in counts},
+        "encoded": _digest([*map(int, vocabulary.encode(_PROBE))]),
+    }
+
+
+def is_named(vocabulary: seqio.Vocabulary, name: Mapping[str, Any]) -> bool:
+    """Whether a name that `identity` gave is of this vocabulary, or of one with others after it.
+
+    Tokens are compared where both are told in one way, and otherwise what a text becomes.
+    """
+    kind, tokens = _first_tokens(vocabulary)
+    counts = [count for count in map(int, name["tokens"]) if count <= len(tokens)]
+    if kind == name["kind"] and counts:
+        return bool(name["tokens"][str(max(counts))] == _digest(tokens[: max(counts)]))
+    return bool(name["encoded"] == _digest([*map(int, vocabulary.encode(_PROBE))]))
+
+
+def _first_tokens(vocabulary: seqio.Vocabulary) -> tuple[str, list[str | None]]:
+    """The first tokens, and how they are told: as the files write them, or as what they say."""
+    # Tasks that leave their vocabulary open have one that stands for the chosen one.
+    vocabulary = getattr(vocabulary, "chosen", vocabulary)
+    count = min(_NAMED_TOKENS[-1], int(vocabulary.vocab_size))
     by_id = getattr(vocabulary, "tokens", None)
-    known: Mapping[int, str] = {} if by_id is None else by_id()
-    tokens = [known.get(n) if known else str(vocabulary.decode([n])) for n in range(count)]
-    return {"tokens": count, "sha256": hashlib.sha256(json.dumps(tokens).encode()).hexdigest()}
+    if by_id is not None:
+        known: Mapping[int, str] = by_id()
+        return "tokens", [known.get(number) for number in range(count)]
+    return "texts", [str(vocabulary.decode([number])) for number in range(count)]
+
+
+def _digest(values: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def encode_many(vocabulary: seqio.Vocabulary, texts: Sequence[str]) -> list[Sequence[int]]:

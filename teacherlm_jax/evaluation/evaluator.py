@@ -171,7 +171,8 @@ class RankEvaluator:
         found = hashlib.sha256()
         for one in self.asked:
             question = one.question
-            tokens = [[*map(int, part)] for part in (question.prompt_tokens, *question.options)]
+            parts = (question.prompt_tokens, *question.options, *(question.options_alone or ()))
+            tokens = [[*map(int, part)] for part in parts]
             found.update(json.dumps([str(question.question_id), one.answer, tokens]).encode())
         return found.hexdigest()
 

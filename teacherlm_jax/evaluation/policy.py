@@ -91,14 +91,11 @@ def check_tokenizer(mixture_or_task_name: str, checkpoint_dir: epath.PathLike) -
 
 def _check_named(vocabulary: seqio.Vocabulary, checkpoint_dir: epath.PathLike) -> None:
     """Checks against what a checkpoint that was trained here says."""
-    saved = restore.saved_vocabulary(checkpoint_dir)
-    if saved is None or saved["tokens"] > vocabulary.vocab_size:
-        return
-    if vocabularies.identity(vocabulary, saved["tokens"]) != saved:
+    name = restore.saved_vocabulary(checkpoint_dir)
+    if name is not None and not vocabularies.is_named(vocabulary, name):
         raise ValueError(
-            f"{vocabulary!r} is not the vocabulary that {checkpoint_dir} was trained with: their "
-            f"first {saved['tokens']:,} tokens differ. Set TOKENIZER to that one, or give a task "
-            "that has it."
+            f"{vocabulary!r} is not the vocabulary that {checkpoint_dir} was trained with: the "
+            "same ids are other tokens. Set TOKENIZER to that one, or give a task that has it."
         )
 
 

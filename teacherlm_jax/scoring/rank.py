@@ -123,9 +123,7 @@ class Scorer:
         """
         cuts = [self.cut(question) for question in questions]
         if self.policy.unconditional_prompt is not None and cuts:
-            # The longest option, on its own as it will be scored: if that fits, all do.
-            longest = max((option for cut in cuts for option in cut.without_prompt), key=len)
-            self.without_prompt([longest])
+            self.without_prompt([option for cut in cuts for option in cut.without_prompt])
 
     def score(
         self, params: Any, questions: Sequence[Question], progress: Progress | None = None

@@ -1,8 +1,19 @@
+import json
+
 import pytest
 import seqio
 import tensorflow as tf
 
-from teacherlm_jax.data.vocabularies import WordVocabulary, identity, join_words, split_words
+from teacherlm_jax.data import default_vocabulary
+from teacherlm_jax.data.hf_vocabulary import HuggingFaceVocabulary
+from teacherlm_jax.data.vocabularies import (
+    WordVocabulary,
+    identity,
+    is_named,
+    join_words,
+    split_words,
+)
+from tests.data import tiny_tokenizers
 
 TEXT = "Q: which animal has fur? (A) luvik (B) karup A: The answer is (A). Let's think, or not!"
 WORDS = sorted(set(split_words(TEXT)))
@@ -21,13 +32,35 @@ def test_special_ids(vocabulary):
     assert vocabulary.words == tuple(WORDS)
 
 
-def test_a_vocabulary_is_named_by_its_first_tokens(vocabulary):
-    name = identity(vocabulary)
-    assert name["tokens"] == 3 + len(WORDS)
-    assert identity(WordVocabulary([*WORDS, "more"]), name["tokens"]) == name
-    for other in (WORDS[::-1], WORDS[1:], [*WORDS, "more"]):
-        assert identity(WordVocabulary(other)) != name
-    assert identity(seqio.ByteVocabulary(), 100) == identity(seqio.ByteVocabulary(7), 100)
+def test_a_vocabulary_is_named_by_its_first_tokens(vocabulary, tmp_path):
+    name = json.loads(json.dumps(identity(vocabulary)))
+    assert is_named(vocabulary, name)
+    assert is_named(WordVocabulary([*WORDS, "more"]), name)
+    for other in (WORDS[::-1], WORDS[1:]):
+        assert not is_named(WordVocabulary(other), name)
+    # One with fewer tokens than any that is named; and vocabularies of other kinds.
+    assert not is_named(WordVocabulary(["otter"]), name)
+    byte = seqio.ByteVocabulary()
+    assert not is_named(byte, name) and not is_named(vocabulary, identity(byte))
+    assert is_named(seqio.ByteVocabulary(7), identity(byte))
+
+
+def test_the_vocabulary_that_tasks_leave_open_has_the_name_of_the_chosen_one(tmp_path):
+    made = {
+        "bloom": tiny_tokenizers.bloom(tmp_path / "b"),
+        "opt": tiny_tokenizers.opt(tmp_path / "o"),
+    }
+    chosen = HuggingFaceVocabulary(made["bloom"])
+    default_vocabulary.forget()
+    try:
+        default_vocabulary.choose(chosen)
+        name = identity(default_vocabulary.DEFAULT)
+        assert name == identity(chosen) and name["kind"] == "tokens"
+        assert is_named(default_vocabulary.DEFAULT, name)
+    finally:
+        default_vocabulary.forget()
+    others = (HuggingFaceVocabulary(made["opt"]), seqio.ByteVocabulary(), WordVocabulary(WORDS))
+    assert not any(is_named(other, name) for other in others)
 
 
 def test_one_token_a_word_or_mark(vocabulary):

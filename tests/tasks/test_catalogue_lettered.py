@@ -55,7 +55,10 @@ def test_listing_stops_where_there_is_no_next_letter_and_at_the_most() -> None:
     def mark(letter: str) -> str:
         return rf"(?:^|;){letter}:"
 
-    assert lettered.listed_options("a:1;b:2;d:3", mark, most=9) == ["1", "2;d:3"]
+    assert lettered.listed_options("a:1;b:2", mark, most=9) == ["1", "2"]
+    # What leaves a letter out is no list; inside of brackets it is a text's own.
+    assert lettered.listed_options("a:1;b:2;d:3", mark, most=9) == []
+    assert lettered.listed_options("a:1;b:(2;d:3)", mark, most=9) == ["1", "(2;d:3)"]
     assert lettered.listed_options("a:1;b:2;c:3", mark, most=2) == ["1", "2;c:3"]
     assert lettered.listed_options(";b:2;a:1", mark, most=9) == []
     # Of many readings that leave nothing empty and nothing open, the first.
