@@ -70,8 +70,7 @@ def read(folder: epath.PathLike) -> Listed:
                     f"{file}: {row['where']} has no id, by which tasks over files know examples,"
                     " and could not be left out. Search the task itself (`teacherlm data"
                     " decontaminate TASK`) in place of its files, or give the rows ids and search"
-                    " them again. A list of TeacherData without ids that was made before it held"
-                    " the ids of its records: search again, into another folder."
+                    " them again."
                 )
     if rows != expected:
         raise FileNotFoundError(

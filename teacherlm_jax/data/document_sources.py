@@ -5,6 +5,7 @@ Files give rows as `row_rendering` says, so that what is malformed is treated as
 
 from __future__ import annotations
 
+import codecs
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,8 +23,6 @@ FORMATS = ("text", "jsonl", "array_record")
 DOCUMENTS = ("file", "paragraph", "line")
 
 _Row = tuple[bytes, str]
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # Rows cross into TensorFlow many at once; documents may be long, so not too many.
 _ROWS_AT_ONCE = 32
@@ -148,14 +147,14 @@ class TextFilesSource(seqio.FileDataSource):
 def _lines(file: str) -> Iterator[_Row]:
     with epath.Path(file).open("rb") as stream:
         for number, line in enumerate(stream, start=1):
-            text = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+            text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             yield text, f"{file}:{number}"
 
 
 def _texts(file: str, documents: str) -> Iterator[_Row]:
     """The documents of a plain file as rows; what is blank is none."""
     if documents == "file":
-        whole = epath.Path(file).read_bytes().removeprefix(_BYTE_ORDER_MARK)
+        whole = epath.Path(file).read_bytes().removeprefix(codecs.BOM_UTF8)
         if whole.strip():
             yield _row(whole), f"{file}:1"
         return

@@ -5,6 +5,7 @@ Nothing is guessed: a CSV field is a text unless it is named as a whole number.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import dataclasses
@@ -27,7 +28,6 @@ SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), ".p
 _ROWS_AT_ONCE = 1024
 _MAX_CSV_FIELD = 2**27
 _LARGE_FILE_POINTER = b"version https://git-lfs"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class FileError(ValueError):
@@ -138,13 +138,13 @@ def _check_is_no_pointer(path: epath.Path) -> None:
 
 def _lines(lines: Iterator[bytes], path: epath.Path) -> Iterator[RawFileRow]:
     for number, line in enumerate(lines, start=1):
-        text = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
+        text = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).strip()
         if text:
             yield RawFileRow(text, f"{path}:{number}")
 
 
 def _json(data: bytes, path: epath.Path) -> Iterator[RawFileRow]:
-    data = data.removeprefix(_BYTE_ORDER_MARK)
+    data = data.removeprefix(codecs.BOM_UTF8)
     if not data.strip():
         return
     if data.lstrip()[:1] != b"[":

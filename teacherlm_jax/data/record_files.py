@@ -7,6 +7,7 @@ What a row means is not known here: see `records` and `annotations_import`.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import gzip
@@ -137,7 +138,7 @@ def read_lines(file: epath.Path) -> Iterator[tuple[bytes, int]]:
     with _opened(file) as stream:
         for number, line in enumerate(stream, start=1):
             if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
+                line = line.removeprefix(codecs.BOM_UTF8)
             if line.strip():
                 yield line, number
 

@@ -17,6 +17,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.metrics import pages
+from teacherlm_jax.scoring.words import counted
 from teacherlm_jax.students import plots, report_view
 from teacherlm_jax.students.report_schema import check_results, plain_data
 from teacherlm_jax.students.report_view import Arm
@@ -104,7 +105,7 @@ def table(results: Mapping[str, Any]) -> str:
 def _terminal_title(data: Mapping[str, Any], runs: int) -> str:
     chance = report_view.number(data.get("chance"))
     guess = f", chance {report_view.percent(chance)}" if math.isfinite(chance) else ""
-    return f"accuracy in percent over {runs} run{'s' if runs != 1 else ''} of each arm{guess}"
+    return f"accuracy in percent over {counted(runs, 'run')} of each arm{guess}"
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
